@@ -1,0 +1,134 @@
+//! What can happen in a conversation.
+
+use std::fmt;
+
+use crate::heard::Mark;
+
+/// A turn of one conversation, counted from 1. A turn has its number from the moment it begins to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TurnId(pub u64);
+
+impl fmt::Display for TurnId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Something that happened. Samples are counted from the start of the conversation's audio, at 16,000 Hz.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The conversation is open.
+    Opened,
+    /// A keyword was heard; its audio ends at `end_sample`.
+    Wake {
+        /// Sample after the keyword.
+        end_sample: u64,
+    },
+    /// The person holds the button.
+    PushToTalk,
+    /// The person let go of the button.
+    EndOfSpeech,
+    /// The client will send nothing more, but still wants what is under way.
+    InputEnded,
+    /// Somebody began to speak.
+    VoiceStarted {
+        /// The listening that says so.
+        turn: TurnId,
+        /// First voiced sample.
+        sample: u64,
+    },
+    /// Nobody has spoken for the configured silence.
+    VoiceEnded {
+        /// The listening that says so.
+        turn: TurnId,
+        /// Last voiced sample.
+        sample: u64,
+    },
+    /// The words of an utterance.
+    Final {
+        /// The listening that says so.
+        turn: TurnId,
+        /// The words; without any, it counts as [`Event::Rejected`].
+        text: String,
+        /// Last voiced sample, where it is known.
+        end_sample: Option<u64>,
+    },
+    /// An utterance was heard and not believed.
+    Rejected {
+        /// The listening that says so.
+        turn: TurnId,
+    },
+    /// Listening broke down; it has ended.
+    ListenFailed {
+        /// The listening that broke down.
+        turn: TurnId,
+    },
+    /// A turn in writing.
+    TextInput {
+        /// The words.
+        text: String,
+        /// Whether the reply is to be spoken.
+        speak: bool,
+    },
+    /// Memory has answered.
+    Recalled {
+        /// The turn.
+        turn: TurnId,
+    },
+    /// More of the reply.
+    ReplyDelta {
+        /// The turn.
+        turn: TurnId,
+        /// The text.
+        text: String,
+    },
+    /// The reply is complete.
+    ReplyDone {
+        /// The turn.
+        turn: TurnId,
+    },
+    /// The reply broke off; its work has ended.
+    ReplyFailed {
+        /// The turn.
+        turn: TurnId,
+    },
+    /// Where in the reply the next audio stands.
+    Marked {
+        /// The turn.
+        turn: TurnId,
+        /// Text and samples of the reply's audio.
+        mark: Mark,
+    },
+    /// Audio of the reply was handed to the client.
+    AudioSent {
+        /// The turn.
+        turn: TurnId,
+        /// Samples handed over so far, in the client's rate.
+        samples: u64,
+    },
+    /// All audio of the reply was handed to the client.
+    AudioDone {
+        /// The turn.
+        turn: TurnId,
+    },
+    /// Speech broke down; its work has ended.
+    SpeakingFailed {
+        /// The turn.
+        turn: TurnId,
+    },
+    /// The client says how far it has played. One that ever says so is waited for.
+    Played {
+        /// Samples of the reply's audio really played, in the client's rate.
+        samples: u64,
+    },
+    /// Stop and be quiet.
+    Interrupt,
+    /// Hear nothing (true), or hear again (false).
+    Mute(bool),
+    /// Time has passed; see [`crate::Machine::deadline`].
+    Tick,
+    /// Finish what is running, begin nothing, then close.
+    Drain,
+    /// The client is gone.
+    Closed,
+}

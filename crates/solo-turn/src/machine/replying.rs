@@ -1,0 +1,393 @@
+//! Thinking and speaking: from the words that a person said to the last word that they have heard.
+
+use std::time::Duration;
+
+use super::{Machine, Origin, State};
+use crate::command::{Command, ListenFrom, Notice, Outcome, Summary};
+use crate::event::{Event, TurnId};
+use crate::heard::Heard;
+use crate::settings::Settings;
+use crate::stages::{StageClock, has_sentence};
+
+/// Where the speech of a reply is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speech {
+    /// Nothing is to be spoken.
+    Off,
+    /// It begins with the first words of the reply.
+    Wanted,
+    /// Text goes in, audio comes out.
+    Running,
+    /// All audio was handed over; the client plays.
+    Sent,
+    /// It broke down; the reply goes on in writing.
+    Failed,
+}
+
+#[derive(Debug)]
+pub(super) struct Replying {
+    pub(super) turn: TurnId,
+    transcript: String,
+    by_voice: bool,
+    reply: String,
+    /// When the reply's text was complete.
+    reply_done: Option<Duration>,
+    reply_deadline: Duration,
+    speech: Speech,
+    heard: Heard,
+    /// Samples handed over.
+    sent: u64,
+    /// Samples that the client says it has played.
+    played: u64,
+    /// When speech last moved.
+    progress: Duration,
+    stages: StageClock,
+}
+
+impl Replying {
+    pub(super) fn in_writing(turn: TurnId, text: String, speak: bool, settings: &Settings, now: Duration) -> Self {
+        let stages = StageClock {
+            origin: now,
+            ..StageClock::default()
+        };
+        let speech = if speak && settings.audio_out_hz.is_some() {
+            Speech::Wanted
+        } else {
+            Speech::Off
+        };
+        Self::new(turn, text, false, speech, stages, settings, now)
+    }
+
+    pub(super) fn by_voice(
+        turn: TurnId,
+        text: String,
+        last_voice: Duration,
+        endpoint: Duration,
+        settings: &Settings,
+        now: Duration,
+    ) -> Self {
+        let stages = StageClock {
+            origin: last_voice,
+            endpoint: Some(endpoint),
+            stt: Some(now),
+            ..StageClock::default()
+        };
+        let speech = if settings.audio_out_hz.is_some() {
+            Speech::Wanted
+        } else {
+            Speech::Off
+        };
+        Self::new(turn, text, true, speech, stages, settings, now)
+    }
+
+    fn new(
+        turn: TurnId,
+        transcript: String,
+        by_voice: bool,
+        speech: Speech,
+        stages: StageClock,
+        settings: &Settings,
+        now: Duration,
+    ) -> Self {
+        Self {
+            turn,
+            transcript,
+            by_voice,
+            reply: String::new(),
+            reply_done: None,
+            reply_deadline: now + settings.reply_timeout,
+            speech,
+            heard: Heard::default(),
+            sent: 0,
+            played: 0,
+            progress: now,
+            stages,
+        }
+    }
+
+    pub(super) fn is_speaking(&self) -> bool {
+        self.sent > 0 && matches!(self.speech, Speech::Running | Speech::Sent)
+    }
+
+    pub(super) fn deadline(&self, settings: &Settings, reports_playback: bool) -> Option<Duration> {
+        match (self.reply_done, self.speech) {
+            (None, _) => Some(self.reply_deadline),
+            (Some(done), Speech::Running) => Some(done.max(self.progress) + settings.speech_timeout),
+            (Some(_), Speech::Sent) if reports_playback => {
+                let begun = self.stages.first_audio.unwrap_or(self.progress);
+                let played_out = begun + duration(self.sent, settings.audio_out_hz);
+                Some(played_out.max(self.progress) + settings.playback_grace)
+            }
+            (Some(done), _) => Some(done),
+        }
+    }
+
+    /// Bytes of the reply that the person has got. Written words are got when they are shown; spoken ones when they were
+    /// played, which the clock estimates where the client does not say.
+    fn heard_bytes(&self, settings: &Settings, reports_playback: bool, now: Duration) -> usize {
+        match self.speech {
+            Speech::Off | Speech::Failed => self.reply.len(),
+            Speech::Wanted => 0,
+            Speech::Running | Speech::Sent => {
+                let elapsed = self
+                    .stages
+                    .first_audio
+                    .map_or(Duration::ZERO, |begun| now.saturating_sub(begun));
+                let by_clock = (elapsed.as_secs_f64() * f64::from(settings.audio_out_hz.unwrap_or(0))) as u64;
+                let played = if reports_playback {
+                    self.played
+                } else {
+                    by_clock.min(self.sent)
+                };
+                self.heard.bytes(&self.reply, played)
+            }
+        }
+    }
+}
+
+impl Machine {
+    /// The words are there: have them answered.
+    pub(super) fn commit(&mut self, replying: Replying) {
+        self.commands.push(Command::CommitTurn {
+            turn: replying.turn,
+            text: replying.transcript.clone(),
+            speak: replying.speech == Speech::Wanted,
+            by_voice: replying.by_voice,
+        });
+        self.state = State::Replying(Box::new(replying));
+    }
+
+    /// Takes what the legs of a reply say, if they say it of the turn that is under way.
+    pub(super) fn on_said(&mut self, event: Event, now: Duration) {
+        let (Event::Recalled { turn }
+        | Event::ReplyDelta { turn, .. }
+        | Event::ReplyDone { turn }
+        | Event::ReplyFailed { turn }
+        | Event::Marked { turn, .. }
+        | Event::AudioSent { turn, .. }
+        | Event::AudioDone { turn }
+        | Event::SpeakingFailed { turn }) = event
+        else {
+            return;
+        };
+        let State::Replying(replying) = &mut self.state else {
+            return;
+        };
+        if replying.turn != turn {
+            return;
+        }
+        match event {
+            Event::Recalled { .. } => {
+                replying.stages.recall.get_or_insert(now);
+            }
+            Event::ReplyDelta { text, .. } if replying.reply_done.is_none() && !text.is_empty() => {
+                self.on_reply_delta(text, now);
+            }
+            Event::ReplyDone { .. } if replying.reply_done.is_none() => self.on_reply_done(now),
+            Event::ReplyFailed { .. } if replying.reply_done.is_none() => {
+                let spoken = replying.by_voice || replying.speech != Speech::Off;
+                self.cancel_speaking();
+                if spoken {
+                    self.say_sorry(turn);
+                }
+                self.end_turn(Outcome::Failed, now);
+            }
+            Event::Marked { mark, .. } if replying.speech == Speech::Running => {
+                replying.heard.push(mark);
+                replying.progress = now;
+            }
+            Event::AudioSent { samples, .. } if replying.speech == Speech::Running && samples > 0 => {
+                replying.stages.first_audio.get_or_insert(now);
+                replying.sent = samples;
+                replying.progress = now;
+            }
+            Event::AudioDone { .. } if replying.speech == Speech::Running => {
+                replying.speech = Speech::Sent;
+                replying.progress = now;
+                self.finish_if_over(now);
+            }
+            Event::SpeakingFailed { .. } if replying.speech == Speech::Running => {
+                replying.speech = Speech::Failed;
+                self.say_sorry(turn);
+                self.finish_if_over(now);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_reply_delta(&mut self, text: String, now: Duration) {
+        let State::Replying(replying) = &mut self.state else {
+            return;
+        };
+        let turn = replying.turn;
+        replying.reply.push_str(&text);
+        replying.stages.first_token.get_or_insert(now);
+        if replying.stages.first_sentence.is_none() && has_sentence(&replying.reply) {
+            replying.stages.first_sentence = Some(now);
+        }
+        if replying.speech == Speech::Wanted {
+            replying.speech = Speech::Running;
+            replying.progress = now;
+            self.commands.push(Command::StartSpeaking { turn });
+        }
+        if replying.speech == Speech::Running {
+            self.commands.push(Command::SpeakDelta {
+                turn,
+                text: text.clone(),
+            });
+        }
+        self.commands.push(Command::ShowReply { turn, text });
+    }
+
+    fn on_reply_done(&mut self, now: Duration) {
+        let State::Replying(replying) = &mut self.state else {
+            return;
+        };
+        replying.reply_done = Some(now);
+        if !replying.reply.is_empty() {
+            replying.stages.first_sentence.get_or_insert(now);
+        }
+        match replying.speech {
+            Speech::Running => self.commands.push(Command::FinishSpeaking { turn: replying.turn }),
+            // Nothing was said, so there is nothing to speak.
+            Speech::Wanted => replying.speech = Speech::Off,
+            Speech::Off | Speech::Sent | Speech::Failed => {}
+        }
+        self.finish_if_over(now);
+    }
+
+    pub(super) fn on_played(&mut self, samples: u64, now: Duration) {
+        if let State::Replying(replying) = &mut self.state {
+            let samples = samples.min(replying.sent);
+            if samples > replying.played {
+                replying.played = samples;
+                replying.progress = now;
+            }
+            self.finish_if_over(now);
+        }
+    }
+
+    /// Ends the turn when the reply is complete and has been played, as far as can be known.
+    fn finish_if_over(&mut self, now: Duration) {
+        let State::Replying(replying) = &self.state else { return };
+        let over = match replying.speech {
+            Speech::Off | Speech::Failed => true,
+            Speech::Sent => !self.reports_playback || replying.played >= replying.sent,
+            Speech::Wanted | Speech::Running => false,
+        };
+        if over && replying.reply_done.is_some() {
+            self.finish(now);
+        }
+    }
+
+    fn finish(&mut self, now: Duration) {
+        let State::Replying(replying) = &self.state else { return };
+        let (turn, bytes) = (replying.turn, replying.reply.len());
+        let follows = replying.by_voice && replying.speech == Speech::Sent;
+        self.commands.push(Command::ReportHeard {
+            turn,
+            bytes,
+            interrupted: false,
+        });
+        self.end_turn(Outcome::Done, now);
+        if follows && !self.settings.follow_up.is_zero() && !self.muted && !self.draining && !self.input_ended {
+            self.start_listening(Origin::FollowUp, ListenFrom::Now, now);
+        }
+    }
+
+    /// Cuts the reply, if there is one, where the person stopped hearing it.
+    pub(super) fn interrupt_reply(&mut self, now: Duration) {
+        if matches!(self.state, State::Replying(_)) {
+            self.cut_reply(Outcome::Interrupted, now);
+        }
+    }
+
+    fn cut_reply(&mut self, outcome: Outcome, now: Duration) {
+        let State::Replying(replying) = &self.state else { return };
+        let turn = replying.turn;
+        let bytes = replying.heard_bytes(&self.settings, self.reports_playback, now);
+        if replying.reply_done.is_none() {
+            self.commands.push(Command::CancelReply { turn });
+        }
+        self.cancel_speaking();
+        self.commands.push(Command::ReportHeard {
+            turn,
+            bytes,
+            interrupted: true,
+        });
+        self.end_turn(outcome, now);
+    }
+
+    fn cancel_speaking(&mut self) {
+        if let State::Replying(replying) = &mut self.state {
+            let turn = replying.turn;
+            match replying.speech {
+                Speech::Running => self.commands.push(Command::CancelSpeaking { turn }),
+                Speech::Off | Speech::Wanted | Speech::Sent | Speech::Failed => {}
+            }
+        }
+    }
+
+    pub(super) fn on_replying_deadline(&mut self, now: Duration) {
+        let State::Replying(replying) = &mut self.state else {
+            return;
+        };
+        let turn = replying.turn;
+        if replying.reply_done.is_none() {
+            let spoken = replying.by_voice || replying.speech != Speech::Off;
+            self.commands.push(Command::Notice {
+                turn,
+                notice: Notice::ReplyTimedOut,
+            });
+            self.cut_reply(Outcome::Failed, now);
+            if spoken {
+                self.say_sorry(turn);
+            }
+        } else if replying.speech == Speech::Running {
+            self.cancel_speaking();
+            self.commands.push(Command::Notice {
+                turn,
+                notice: Notice::SpeechTimedOut,
+            });
+            self.say_sorry(turn);
+            if let State::Replying(replying) = &mut self.state {
+                replying.speech = Speech::Failed;
+            }
+            self.finish(now);
+        } else {
+            self.finish(now);
+        }
+    }
+
+    /// Says in recorded words that something went wrong, to a client that can play them.
+    pub(super) fn say_sorry(&mut self, turn: TurnId) {
+        if self.settings.audio_out_hz.is_some() {
+            self.commands.push(Command::PlaySorry { turn });
+        }
+    }
+
+    fn end_turn(&mut self, outcome: Outcome, now: Duration) {
+        let State::Replying(replying) = &self.state else { return };
+        let heard_bytes = match outcome {
+            Outcome::Done => replying.reply.len(),
+            Outcome::Interrupted | Outcome::Failed => replying.heard_bytes(&self.settings, self.reports_playback, now),
+        };
+        self.commands.push(Command::EndTurn(Box::new(Summary {
+            turn: replying.turn,
+            outcome,
+            by_voice: replying.by_voice,
+            transcript: replying.transcript.clone(),
+            reply: replying.reply.clone(),
+            heard_bytes,
+            stages: replying.stages.offsets(),
+        })));
+        self.state = State::Idle { retry_at: None };
+    }
+}
+
+/// Length of so many samples at a rate; zero without one.
+fn duration(samples: u64, rate_hz: Option<u32>) -> Duration {
+    rate_hz.filter(|&rate| rate > 0).map_or(Duration::ZERO, |rate| {
+        Duration::from_secs_f64(samples as f64 / f64::from(rate))
+    })
+}
