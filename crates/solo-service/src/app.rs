@@ -1,0 +1,198 @@
+//! The command line that every service binary has: `run`, `check-config`, `probe`.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Upstream;
+use crate::config::{self, GlobalConfig, Inputs, ServiceConfig};
+use crate::server::{self, Control};
+use crate::service::{Context, Definition, Service, StartupError, exit};
+use crate::telemetry::Telemetry;
+use crate::{cpu, error, parent};
+
+const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// What a service may still take when its runner is gone.
+const ORPHAN_GRACE: Duration = Duration::from_secs(2);
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    source: Source,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Args)]
+struct Source {
+    /// Configuration file
+    #[arg(long, global = true, value_name = "FILE", env = "SOLO_CONFIG")]
+    config: Option<PathBuf>,
+    /// Overrides one key, as in `--set stt.threads=2`; may be given several times
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum Command {
+    /// Runs the service (what happens without a command)
+    Run,
+    /// Checks the configuration and names everything that is wrong with it
+    CheckConfig,
+    /// Asks the running service whether it is SERVING: exit code 0 if so
+    Probe,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("SECTION.KEY=VALUE is wanted")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// The whole of a service's `main`.
+pub fn main<C, F, Fut>(definition: Definition, build: F) -> ExitCode
+where
+    C: ServiceConfig,
+    F: FnOnce(C, Context) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Service, StartupError>> + Send,
+{
+    let missing = cpu::missing_features();
+    if !missing.is_empty() {
+        eprintln!(
+            "error: this build of {} needs a CPU with {}; build it on this machine, or take the baseline build",
+            definition.name,
+            missing.join(", ")
+        );
+        return ExitCode::from(exit::UNAVAILABLE);
+    }
+    let command = Cli::command()
+        .name(definition.name)
+        .bin_name(definition.name)
+        .version(definition.version);
+    let matches = command.get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let mut inputs = Inputs::from_process();
+    inputs.file = cli.source.config.or(inputs.file);
+    inputs.flags = cli.source.set;
+    let (global, config) = match config::load::<C>(definition.section, definition.defaults, &inputs) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            eprintln!("error: {faults}");
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no asynchronous runtime: {error}");
+            return ExitCode::from(exit::UNAVAILABLE);
+        }
+    };
+    match cli.command.unwrap_or(Command::Run) {
+        Command::CheckConfig => {
+            let file = inputs.resolved_file();
+            let from = file.map_or_else(|| "embedded defaults".into(), |file| file.display().to_string());
+            println!("{}: the configuration is valid ({from})", definition.name);
+            ExitCode::SUCCESS
+        }
+        Command::Probe => runtime.block_on(probe(definition, global)),
+        Command::Run => run(&runtime, definition, global, config, build),
+    }
+}
+
+fn run<C, F, Fut>(
+    runtime: &tokio::runtime::Runtime,
+    definition: Definition,
+    global: GlobalConfig,
+    config: C,
+    build: F,
+) -> ExitCode
+where
+    C: ServiceConfig,
+    F: FnOnce(C, Context) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Service, StartupError>> + Send,
+{
+    let stop = CancellationToken::new();
+    let orphaned = stop.clone();
+    let runner_gone = move || {
+        orphaned.cancel();
+        std::thread::sleep(ORPHAN_GRACE);
+        std::process::exit(0);
+    };
+    if let Err(error) = parent::watch(runner_gone) {
+        eprintln!("error: the runner cannot be watched: {error}");
+        return ExitCode::from(exit::UNAVAILABLE);
+    }
+    let (outcome, telemetry) = runtime.block_on(async {
+        let telemetry = match Telemetry::install(definition.name, &global) {
+            Ok(telemetry) => telemetry,
+            Err(error) => return (Err(StartupError::Engine(error)), None),
+        };
+        if let Err(error) = stop_on_signal(stop.clone()) {
+            return (Err(StartupError::other(error)), Some(telemetry));
+        }
+        let listen = config.listen();
+        let control = Control { stop, bound: None };
+        let outcome = server::run(definition, global, listen, control, |context| build(config, context)).await;
+        (outcome, Some(telemetry))
+    });
+    let code = match &outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error::chain(error));
+            ExitCode::from(error.exit_code())
+        }
+    };
+    // The exporter's own tasks need the runtime until it has sent what is left.
+    let _entered = runtime.enter();
+    if let Some(telemetry) = telemetry {
+        telemetry.flush();
+    }
+    code
+}
+
+/// SIGTERM and Ctrl-C drain; a second one ends at once.
+fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(async move {
+        loop {
+            #[cfg(unix)]
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            #[cfg(not(unix))]
+            let _ = tokio::signal::ctrl_c().await;
+            if stop.is_cancelled() {
+                std::process::exit(130);
+            }
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+async fn probe(definition: Definition, global: GlobalConfig) -> ExitCode {
+    let serving = match Upstream::connect(definition.name, &global) {
+        Ok(upstream) => upstream
+            .channel(Instant::now() + PROBE_TIMEOUT)
+            .await
+            .map(drop)
+            .map_err(|e| e.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match serving {
+        Ok(()) => {
+            println!("{} is serving", definition.name);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
