@@ -1,0 +1,141 @@
+//! Cuts text, while it is being written, into units that can be spoken: sentences, and for the first unit a clause.
+//!
+//! Whoever listens waits for the first unit, so it may end at a comma once it has [`FIRST_CLAUSE_WORDS`] words; all later
+//! ones are sentences, because prosody needs them whole. A cut is made only when the text that follows cannot change it
+//! any more ("3." may become "3.14", "Dr." is followed by a name), and every decision depends on the text alone: however
+//! the text is cut into deltas, the units are the same, and put together they are the text. White space before a unit
+//! belongs to it, so that units, and the marks made from them, tile the text without gaps.
+
+mod boundary;
+
+use std::ops::Range;
+
+use boundary::{Scan, Verdict};
+
+/// Words from which the first unit may end at a comma, semicolon, colon or dash.
+pub const FIRST_CLAUSE_WORDS: usize = 4;
+/// Bytes from which a sentence is cut at its last clause or space: longer ones delay the audio and the cancellation.
+pub const MAX_UNIT_BYTES: usize = 320;
+
+/// A run of text that is synthesised in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Where it stands in the whole text, in bytes.
+    pub range: Range<usize>,
+    /// The text as it was written, white space and markup included.
+    pub text: String,
+    /// What it is.
+    pub kind: UnitKind,
+}
+
+/// What a unit is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnitKind {
+    /// Words to be read.
+    Prose,
+    /// A fenced block of code, fences included.
+    Code,
+}
+
+/// Cuts one text.
+#[derive(Debug)]
+pub struct UnitCutter {
+    /// Text that no unit holds yet.
+    pending: String,
+    /// Offset of `pending` in the whole text.
+    offset: usize,
+    /// Bytes of `pending` that were looked at and hold no boundary.
+    scanned: usize,
+    /// No unit with words was cut yet.
+    first: bool,
+    /// `pending` begins a line.
+    line_start: bool,
+}
+
+impl Default for UnitCutter {
+    fn default() -> Self {
+        Self {
+            pending: String::new(),
+            offset: 0,
+            scanned: 0,
+            first: true,
+            line_start: true,
+        }
+    }
+}
+
+impl UnitCutter {
+    /// Takes the next piece of the text, which may end within a word, and gives the units that are complete now.
+    pub fn push(&mut self, delta: &str) -> Vec<Unit> {
+        self.pending.push_str(delta);
+        self.cut(false)
+    }
+
+    /// Gives what is there, though no unit may be complete. White space alone stays for the next unit.
+    pub fn flush(&mut self) -> Vec<Unit> {
+        let mut units = self.cut(true);
+        if !self.pending.trim().is_empty() {
+            units.push(self.take(self.pending.len()));
+        }
+        units
+    }
+
+    /// Ends the text and gives all that is left.
+    pub fn finish(mut self) -> Vec<Unit> {
+        let mut units = self.cut(true);
+        if !self.pending.is_empty() {
+            units.push(self.take(self.pending.len()));
+        }
+        units
+    }
+
+    fn cut(&mut self, complete: bool) -> Vec<Unit> {
+        let mut units = Vec::new();
+        loop {
+            let scan = Scan {
+                text: &self.pending,
+                complete,
+                early: self.first,
+                line_start: self.line_start,
+            };
+            match scan.from(self.scanned) {
+                Verdict::Cut(end) => units.push(self.take(end)),
+                Verdict::Wait(scanned) => {
+                    self.scanned = scanned;
+                    return units;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, end: usize) -> Unit {
+        let rest = self.pending.split_off(end);
+        let text = std::mem::replace(&mut self.pending, rest);
+        let kind = if boundary::is_code(&text, self.line_start) {
+            UnitKind::Code
+        } else {
+            UnitKind::Prose
+        };
+        let start = self.offset;
+        self.offset += end;
+        self.scanned = 0;
+        self.first &= boundary::words(&text) == 0;
+        self.line_start = text.ends_with('\n');
+        Unit {
+            range: start..self.offset,
+            text,
+            kind,
+        }
+    }
+}
+
+/// Cuts a text that is there as a whole.
+pub fn cut(text: &str) -> Vec<Unit> {
+    let mut cutter = UnitCutter::default();
+    let mut units = cutter.push(text);
+    units.extend(cutter.finish());
+    units
+}
+
+#[cfg(test)]
+mod tests;

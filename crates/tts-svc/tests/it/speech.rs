@@ -1,0 +1,262 @@
+//! What a speech gives, in which order, and how it ends.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::stream;
+use solo_proto::audio::v1::AudioFormat;
+use solo_proto::tts::v1::speech_event::Payload;
+use solo_proto::tts::v1::{ListVoicesRequest, VoiceConfig};
+use solo_service::error::Fault;
+use solo_testkit::wait_for;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use crate::fake::{Fake, SAMPLES_A_BYTE, config, delta, flush, hear, next, start, text};
+
+const THREE: &str = "One is here. Two is longer, a bit. And three!";
+
+async fn spoken(fake: &mut Fake, words: &str, voice: VoiceConfig) -> crate::fake::Heard {
+    hear(fake.client.synthesize(text(words, voice)).await.unwrap().into_inner())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_text_is_spoken_sentence_by_sentence() {
+    let mut fake = start("pause_ms = 100").await.unwrap();
+    let heard = spoken(&mut fake, THREE, VoiceConfig::default()).await;
+    assert_eq!(heard.header.voice, "joe");
+    assert_eq!(heard.header.format.unwrap().sample_rate_hz, 22_050);
+    assert_eq!(
+        heard.texts(THREE),
+        ["One is here.", " Two is longer, a bit.", " And three!"]
+    );
+    for (mark, text) in heard
+        .marks
+        .iter()
+        .zip(["One is here.", "Two is longer, a bit.", "And three!"])
+    {
+        assert_eq!(
+            (mark.end_sample - mark.start_sample) as usize,
+            text.len() * SAMPLES_A_BYTE
+        );
+    }
+    // 100 ms of silence between sentences, none after the last.
+    let first = heard.marks[0].end_sample as usize;
+    assert!(heard.samples[first..first + 2205].iter().all(|sample| *sample == 0));
+    assert_eq!(heard.marks[1].start_sample as usize, first + 2205);
+    assert_eq!(heard.summary.samples, heard.marks[2].end_sample);
+    let status = fake.harness.context().status.snapshot();
+    assert_eq!((status.engine.as_str(), status.model.as_str()), ("piper", "joe"));
+    let gauges: Vec<_> = status.gauges.iter().map(|gauge| gauge.name.as_str()).collect();
+    assert_eq!(gauges, ["first_audio_ms", "real_time_factor"]);
+}
+
+#[tokio::test]
+async fn marks_say_where_the_original_text_stands_though_other_words_are_spoken() {
+    let mut fake = start("").await.unwrap();
+    let words = "**Paris** is it [1]. 🎉\n\nSee https://a.org.";
+    let heard = spoken(&mut fake, words, VoiceConfig::default()).await;
+    assert_eq!(heard.texts(words).concat(), words);
+    assert_eq!(
+        fake.journal.texts.lock().unwrap()[1..],
+        ["Paris is it.", "See a dot org."]
+    );
+    let silent: Vec<_> = heard
+        .marks
+        .iter()
+        .filter(|mark| mark.start_sample == mark.end_sample)
+        .collect();
+    assert_eq!(silent.len(), 1, "the emoji has a mark and no sound");
+}
+
+#[tokio::test]
+async fn text_without_any_sound_is_marked_and_summed_up() {
+    let mut fake = start("").await.unwrap();
+    let heard = spoken(&mut fake, "🙂", VoiceConfig::default()).await;
+    assert_eq!((heard.marks.len(), heard.samples.len()), (1, 0));
+    assert_eq!(heard.summary.real_time_factor, 0.0);
+}
+
+#[tokio::test]
+async fn speed_volume_and_rate_are_honoured() {
+    let mut fake = start("").await.unwrap();
+    let format = AudioFormat {
+        sample_rate_hz: 16_000,
+        ..AudioFormat::default()
+    };
+    let voice = VoiceConfig {
+        speed: 2.0,
+        volume: Some(0.5),
+        format: Some(format),
+        ..VoiceConfig::default()
+    };
+    let heard = spoken(&mut fake, "Twenty two bytes long.", voice).await;
+    assert_eq!(heard.header.format.unwrap().sample_rate_hz, 16_000);
+    assert_eq!(
+        heard.samples.len(),
+        (22 * SAMPLES_A_BYTE / 2 * 16_000_usize).div_ceil(22_050)
+    );
+    let middle = heard.samples[heard.samples.len() / 2];
+    assert!(
+        (8180..=8204).contains(&middle),
+        "half of half of full scale, found {middle}"
+    );
+    let loud = VoiceConfig {
+        volume: Some(2.0),
+        ..VoiceConfig::default()
+    };
+    assert_eq!(spoken(&mut fake, "Loud.", loud).await.samples[0], i16::MAX);
+}
+
+#[tokio::test]
+async fn the_first_sentence_is_heard_before_the_last_is_written() {
+    let mut fake = start("").await.unwrap();
+    let (say, said) = mpsc::unbounded_channel();
+    say.send(config(VoiceConfig::default())).unwrap();
+    say.send(delta("One is here. Tw")).unwrap();
+    let mut answers = fake
+        .client
+        .speak(UnboundedReceiverStream::new(said))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(matches!(next(&mut answers).await.unwrap(), Some(Payload::Header(_))));
+    assert!(matches!(next(&mut answers).await.unwrap(), Some(Payload::Mark(mark)) if mark.text_end == 12));
+    assert!(matches!(next(&mut answers).await.unwrap(), Some(Payload::Audio(_))));
+    say.send(delta("o is longer, a bit. And three!")).unwrap();
+    drop(say);
+    let mut marks = 1;
+    let mut last = None;
+    while let Some(payload) = next(&mut answers).await.unwrap() {
+        marks += usize::from(matches!(payload, Payload::Mark(_)));
+        last = Some(payload);
+    }
+    assert_eq!(marks, 3);
+    assert!(matches!(last, Some(Payload::Summary(_))));
+}
+
+#[tokio::test]
+async fn any_deltas_speak_the_same() {
+    let mut fake = start("").await.unwrap();
+    let whole = spoken(&mut fake, THREE, VoiceConfig::default()).await;
+    let letters = THREE.split_inclusive(|_: char| true).map(delta);
+    let requests: Vec<_> = std::iter::once(config(VoiceConfig::default())).chain(letters).collect();
+    let heard = hear(fake.client.speak(stream::iter(requests)).await.unwrap().into_inner())
+        .await
+        .unwrap();
+    assert_eq!((heard.marks, heard.samples), (whole.marks, whole.samples));
+}
+
+#[tokio::test]
+async fn a_flush_speaks_what_is_there() {
+    let mut fake = start("").await.unwrap();
+    let (say, said) = mpsc::unbounded_channel();
+    for request in [config(VoiceConfig::default()), delta("Let me look"), flush()] {
+        say.send(request).unwrap();
+    }
+    let mut answers = fake
+        .client
+        .speak(UnboundedReceiverStream::new(said))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(matches!(next(&mut answers).await.unwrap(), Some(Payload::Header(_))));
+    assert!(matches!(next(&mut answers).await.unwrap(), Some(Payload::Mark(mark)) if mark.text_end == 11));
+}
+
+#[tokio::test]
+async fn a_listener_who_leaves_stops_the_engine() {
+    let mut fake = start("").await.unwrap();
+    let answers = fake
+        .client
+        .synthesize(text("This goes on forever.", VoiceConfig::default()))
+        .await
+        .unwrap();
+    let second = Duration::from_secs(10);
+    wait_for("the engine to run", second, async || {
+        fake.journal.running.load(Ordering::SeqCst)
+    })
+    .await;
+    drop(answers);
+    wait_for("the engine to be stopped", second, async || {
+        fake.journal.cancelled.load(Ordering::SeqCst)
+    })
+    .await;
+    assert_eq!(
+        spoken(&mut fake, "Still here.", VoiceConfig::default())
+            .await
+            .marks
+            .len(),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_restart_lets_a_speech_finish_and_ends_one_that_has_not_begun() {
+    let mut fake = start("").await.unwrap();
+    let (say, said) = mpsc::unbounded_channel();
+    let (idle, nothing) = mpsc::unbounded_channel();
+    for request in [config(VoiceConfig::default()), delta("One is here. Two")] {
+        say.send(request).unwrap();
+    }
+    idle.send(config(VoiceConfig::default())).unwrap();
+    let mut answers = fake
+        .client
+        .speak(UnboundedReceiverStream::new(said))
+        .await
+        .unwrap()
+        .into_inner();
+    let mut idle_answers = fake
+        .client
+        .speak(UnboundedReceiverStream::new(nothing))
+        .await
+        .unwrap()
+        .into_inner();
+    while !matches!(next(&mut answers).await.unwrap(), Some(Payload::Audio(_))) {}
+    assert!(matches!(
+        next(&mut idle_answers).await.unwrap(),
+        Some(Payload::Header(_))
+    ));
+
+    fake.harness.begin_stop();
+    let ended = next(&mut idle_answers).await.unwrap_err();
+    assert_eq!(Fault::from(&ended).reason, "DRAINING");
+    say.send(delta(" is the last.")).unwrap();
+    drop(say);
+    let mut last = None;
+    while let Some(payload) = next(&mut answers).await.unwrap() {
+        last = Some(payload);
+    }
+    assert!(matches!(last, Some(Payload::Summary(_))), "{last:?}");
+    fake.harness.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn voices_are_listed_with_the_configured_one_first() {
+    let mut fake = start("").await.unwrap();
+    let mut list = async |language: &str| {
+        let request = ListVoicesRequest {
+            language: language.into(),
+        };
+        let voices = fake.client.list_voices(request).await.unwrap().into_inner().voices;
+        voices
+            .into_iter()
+            .map(|voice| (voice.id, voice.active))
+            .collect::<Vec<_>>()
+    };
+    let named = |voices: &[(&str, bool)]| {
+        voices
+            .iter()
+            .map(|(id, active)| (id.to_string(), *active))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        list("").await,
+        named(&[("joe", true), ("amy", false), ("karl", false), ("gone", false)])
+    );
+    assert_eq!(list("en").await, named(&[("joe", true), ("amy", false)]));
+    assert_eq!(list("de-DE").await, named(&[("karl", false)]));
+    assert!(list("xx").await.is_empty());
+}
