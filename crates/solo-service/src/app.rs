@@ -1,6 +1,7 @@
 //! The command line that every service binary has: `run`, `check-config`, `probe`.
 
 use std::future::Future;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -80,14 +81,14 @@ where
     let (global, config) = match config::load::<C>(definition.section, definition.defaults, &inputs) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            eprintln!("error: {faults}");
+            complain(format_args!("{faults}"));
             return ExitCode::from(exit::CONFIG);
         }
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: no asynchronous runtime: {error}");
+            complain(format_args!("no asynchronous runtime: {error}"));
             return ExitCode::from(exit::UNAVAILABLE);
         }
     };
@@ -123,7 +124,7 @@ where
         std::process::exit(0);
     };
     if let Err(error) = parent::watch(runner_gone) {
-        eprintln!("error: the runner cannot be watched: {error}");
+        complain(format_args!("the runner cannot be watched: {error}"));
         return ExitCode::from(exit::UNAVAILABLE);
     }
     let (outcome, telemetry) = runtime.block_on(async {
@@ -142,7 +143,7 @@ where
     let code = match &outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", error::chain(error));
+            complain(format_args!("{}", error::chain(error)));
             ExitCode::from(error.exit_code())
         }
     };
@@ -152,6 +153,11 @@ where
         telemetry.flush();
     }
     code
+}
+
+/// Says what went wrong, if anybody is left to read it: `eprintln!` would panic on a closed stderr.
+pub(crate) fn complain(what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "error: {what}");
 }
 
 /// SIGTERM and Ctrl-C drain; a second one ends at once.
@@ -191,7 +197,7 @@ async fn probe(definition: Definition, global: GlobalConfig) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(format_args!("{error}"));
             ExitCode::FAILURE
         }
     }

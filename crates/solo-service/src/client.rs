@@ -104,8 +104,13 @@ impl UpstreamError {
         } else {
             code.reason().to_owned()
         };
+        let service = fault.service.unwrap_or_else(|| service.to_owned());
+        // A service speaks of itself by name; so does our Display.
+        let message = message
+            .strip_prefix(&format!("{service} "))
+            .map_or(message.clone(), str::to_owned);
         Self {
-            service: fault.service.unwrap_or_else(|| service.to_owned()),
+            service,
             code,
             reason,
             message,

@@ -18,7 +18,10 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Installs the process's subscriber. `RUST_LOG`, where set, takes the place of the configured filter.
+    /// Installs the process's subscriber. A line that cannot be written is lost without a word: when the runner is gone, so
+    /// is the reader of stderr, and the drain must go on.
+    ///
+    /// `RUST_LOG`, where set, takes the place of the configured filter.
     pub(crate) fn install(service: &'static str, global: &GlobalConfig) -> Result<Self, Box<dyn Error + Send + Sync>> {
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&global.log_filter))?;
@@ -29,11 +32,17 @@ impl Telemetry {
                 Box::new(
                     tracing_subscriber::fmt::layer()
                         .with_writer(std::io::stderr)
+                        .log_internal_errors(false)
                         .with_ansi(colours)
                         .with_target(false),
                 )
             }
-            LogFormat::Json => Box::new(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)),
+            LogFormat::Json => Box::new(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .with_writer(std::io::stderr)
+                    .log_internal_errors(false),
+            ),
         };
         let traces = std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT")
             .map(|_| exporter(service))
@@ -52,7 +61,7 @@ impl Telemetry {
     /// Sends what has not been sent. Blocks; call it last.
     pub(crate) fn flush(self) {
         if let Some(Err(error)) = self.traces.map(|provider| provider.shutdown()) {
-            eprintln!("traces were lost at the end: {error}");
+            crate::app::complain(format_args!("traces were lost at the end: {error}"));
         }
     }
 }
