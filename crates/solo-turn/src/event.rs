@@ -44,6 +44,11 @@ pub enum Event {
         /// Last voiced sample.
         sample: u64,
     },
+    /// What was taken for a voice was none: the tail of the keyword, for instance.
+    VoiceWithdrawn {
+        /// The listening that it was heard in.
+        turn: TurnId,
+    },
     /// The words of an utterance.
     Final {
         /// The listening that says so.

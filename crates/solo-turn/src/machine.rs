@@ -154,6 +154,7 @@ impl Machine {
             }
             heard @ (Event::VoiceStarted { .. }
             | Event::VoiceEnded { .. }
+            | Event::VoiceWithdrawn { .. }
             | Event::Final { .. }
             | Event::Rejected { .. }
             | Event::ListenFailed { .. }) => self.on_heard(heard, now),

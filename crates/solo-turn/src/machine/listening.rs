@@ -125,6 +125,7 @@ impl Machine {
     pub(super) fn on_heard(&mut self, event: Event, now: Duration) {
         let (Event::VoiceStarted { turn, .. }
         | Event::VoiceEnded { turn, .. }
+        | Event::VoiceWithdrawn { turn }
         | Event::Final { turn, .. }
         | Event::Rejected { turn }
         | Event::ListenFailed { turn }) = event
@@ -157,6 +158,10 @@ impl Machine {
                     listening.endpoint = Some(now);
                     listening.deadline = Some(now + self.settings.final_timeout);
                 }
+            }
+            Event::VoiceWithdrawn { .. } => {
+                listening.voice = None;
+                self.on_rejected(now);
             }
             Event::Final { text, end_sample, .. } if !text.trim().is_empty() => {
                 listening.spoke = true;

@@ -18,6 +18,7 @@ enum Step {
 enum Leg {
     VoiceStarted(u64),
     VoiceEnded(u64),
+    VoiceWithdrawn,
     Final(&'static str, Option<u64>),
     Rejected,
     ListenFailed,
@@ -36,6 +37,7 @@ impl Leg {
         match *self {
             Self::VoiceStarted(sample) => Event::VoiceStarted { turn, sample },
             Self::VoiceEnded(sample) => Event::VoiceEnded { turn, sample },
+            Self::VoiceWithdrawn => Event::VoiceWithdrawn { turn },
             Self::Final(text, end_sample) => Event::Final {
                 turn,
                 text: text.into(),
@@ -71,6 +73,7 @@ fn leg() -> impl Strategy<Value = Leg> {
     prop_oneof![
         (0..90_000u64).prop_map(Leg::VoiceStarted),
         (0..90_000u64).prop_map(Leg::VoiceEnded),
+        Just(Leg::VoiceWithdrawn),
         (
             prop_oneof![Just("turn it on"), Just("öl"), Just("")],
             prop::option::of(0..90_000u64)

@@ -341,6 +341,20 @@ fn silence_after_the_keyword_ends_with_a_notice() {
 }
 
 #[test]
+fn the_tail_of_the_keyword_is_no_voice() {
+    let mut talk = Talk::new(WakeMode::Keyword, None);
+    talk.at(0, Event::Wake { end_sample: 0 });
+    let turn = TurnId(1);
+    talk.at(100, Event::VoiceStarted { turn, sample: 0 });
+    assert_eq!(talk.at(600, Event::VoiceWithdrawn { turn }), []);
+    assert_eq!(
+        talk.machine.deadline(),
+        Some(Duration::from_secs(6)),
+        "the person still has time to speak"
+    );
+}
+
+#[test]
 fn an_interrupted_reply_keeps_what_was_played() {
     let mut talk = Talk::new(WakeMode::PushToTalk, Some(16_000));
     talk.at(0, Event::Played { samples: 0 });
