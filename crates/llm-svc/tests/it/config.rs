@@ -1,0 +1,45 @@
+//! The configuration section.
+
+use llm_svc::{Config, DEFINITION, EngineSetting};
+use solo_service::config::{Inputs, load};
+
+fn section(text: &str) -> Result<Config, String> {
+    let inputs = Inputs {
+        inline: Some(text.to_owned()),
+        ..Inputs::default()
+    };
+    load::<Config>("llm", DEFINITION.defaults, &inputs)
+        .map(|(_, config)| config)
+        .map_err(|faults| faults.to_string())
+}
+
+#[test]
+fn the_defaults_are_whole() {
+    let config = section("").unwrap();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:50053");
+    assert_eq!(config.engine, EngineSetting::Auto);
+    assert_eq!(config.model, "qwen2.5-coder-0.5b");
+    assert!(config.model_file().is_none());
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let faults =
+        section("[llm]\ndevice = \"tpu\"\nbatch = 0\nmodel = \"\"\n[llm.sampling]\ntop_p = 1.5\n").unwrap_err();
+    for key in ["llm.device", "llm.batch", "llm.model", "llm.sampling.top_p"] {
+        assert!(faults.contains(key), "{faults}");
+    }
+    assert!(section("[llm]\nengnie = \"candle\"\n").unwrap_err().contains("engnie"));
+    assert!(section("[llm]\nengine = \"vllm\"\n").is_err());
+    assert!(
+        section("[llm]\nmodel = \"/some/where/model.bin\"\n")
+            .unwrap_err()
+            .contains("llm.model")
+    );
+}
+
+#[test]
+fn a_model_may_be_a_file() {
+    let config = section("[llm]\nmodel = \"/models/Some-7B.gguf\"\ndevice = \"cuda:1\"\n").unwrap();
+    assert_eq!(config.model_file().unwrap().to_str(), Some("/models/Some-7B.gguf"));
+}

@@ -1,0 +1,326 @@
+//! Both real engines on tiny random models: they agree with each other and with candle-transformers, use prefixes again,
+//! stop when told to, and refuse what they cannot run.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use candle_core::quantized::gguf_file::Content;
+use candle_core::{Device as CandleDevice, Tensor};
+use candle_transformers::models::{quantized_llama, quantized_qwen2};
+use llm_svc::catalogue::ModelFile;
+use llm_svc::engine::{BuiltEngines, Device, Engine, EngineKind, EngineOptions, Engines};
+use llm_svc::sampling::Sampling;
+use llm_svc::session::{Event, Finished, Interrupted, Job, Reason, Session};
+use solo_service::CancelToken;
+
+use crate::model::CORPUS;
+use crate::tiny::{Tiny, token, vocabulary};
+
+const KINDS: [EngineKind; 2] = [EngineKind::LlamaCpp, EngineKind::Candle];
+const BATCH: usize = 16;
+
+fn qwen2() -> Tiny {
+    Tiny {
+        architecture: "qwen2",
+        pre: "qwen2",
+        ..Tiny::default()
+    }
+}
+
+fn engines() -> BuiltEngines {
+    BuiltEngines(EngineOptions {
+        context_length: 256,
+        batch: BATCH,
+        threads: 2,
+        device: Device::Cpu,
+    })
+}
+
+fn load(kind: EngineKind, file: &ModelFile) -> Box<dyn Engine> {
+    let loaded = engines().load(kind, file, &(Arc::new(|_| true) as _));
+    loaded.unwrap_or_else(|error| panic!("{kind}: {error}"))
+}
+
+fn refusal(kind: EngineKind, tiny: &Tiny) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let file = tiny.open(folder.path());
+    match engines().load(kind, &file, &(Arc::new(|_| true) as _)) {
+        Ok(_) => panic!("{kind} should refuse this"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Tokens that are all different from their neighbours.
+fn tokens(count: usize) -> Vec<u32> {
+    (0..count)
+        .map(|index| ((index * 97 + index * index * 31) % (vocabulary().len() - 8)) as u32)
+        .collect()
+}
+
+/// Scores after `tokens`, computed `step` at a time.
+fn scores(engine: &mut dyn Engine, tokens: &[u32], step: usize) -> Vec<f32> {
+    engine.truncate(0).unwrap();
+    let mut logits = Vec::new();
+    let mut position = 0;
+    for chunk in tokens.chunks(step) {
+        engine.forward(chunk, position, Some(&mut logits)).unwrap();
+        position += chunk.len();
+    }
+    logits
+}
+
+fn assert_near(a: &[f32], b: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(a.len(), b.len(), "{what}");
+    let spread = a.iter().fold(0.0_f32, |spread, x| spread.max(x.abs()));
+    let worst = a.iter().zip(b).fold(0.0_f32, |worst, (x, y)| worst.max((x - y).abs()));
+    assert!(worst <= tolerance * spread, "{what}: off by {worst} of {spread}");
+}
+
+#[test]
+fn the_engines_agree_on_random_weights() {
+    for tiny in [Tiny::default(), qwen2()] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = tiny.open(folder.path());
+        let [mut ours, mut theirs] = [EngineKind::Candle, EngineKind::LlamaCpp].map(|kind| load(kind, &file));
+        for count in [1, 2, BATCH, 75] {
+            let tokens = tokens(count);
+            let (a, b) = (
+                scores(ours.as_mut(), &tokens, BATCH),
+                scores(theirs.as_mut(), &tokens, BATCH),
+            );
+            // Both round activations to 8 bits before each product, so a last bit elsewhere moves the scores.
+            assert_near(&a, &b, 0.04, &format!("{} after {count} tokens", tiny.architecture));
+        }
+    }
+}
+
+#[test]
+fn candle_agrees_with_candle_transformers() {
+    for tiny in [Tiny::default(), qwen2()] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = tiny.open(folder.path());
+        let tokens = tokens(40);
+        let ours = scores(load(EngineKind::Candle, &file).as_mut(), &tokens, BATCH);
+        let mut reader = File::open(&file.path).unwrap();
+        let content = Content::read(&mut reader).unwrap();
+        let input = Tensor::new(tokens.as_slice(), &CandleDevice::Cpu)
+            .unwrap()
+            .unsqueeze(0)
+            .unwrap();
+        let theirs = if tiny.architecture == "qwen2" {
+            let model = quantized_qwen2::ModelWeights::from_gguf(content, &mut reader, &CandleDevice::Cpu);
+            model.unwrap().forward(&input, 0)
+        } else {
+            let model = quantized_llama::ModelWeights::from_gguf(content, &mut reader, &CandleDevice::Cpu);
+            model.unwrap().forward(&input, 0)
+        };
+        let theirs: Vec<f32> = theirs.unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        assert_near(&ours, &theirs, 0.001, tiny.architecture);
+    }
+}
+
+#[test]
+fn steps_of_any_size_give_the_same_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = qwen2().open(folder.path());
+    for kind in KINDS {
+        let mut engine = load(kind, &file);
+        let tokens = tokens(50);
+        let whole = scores(engine.as_mut(), &tokens, BATCH);
+        for step in [1, 3, 7] {
+            assert_near(
+                &whole,
+                &scores(engine.as_mut(), &tokens, step),
+                0.02,
+                &format!("{kind} in steps of {step}"),
+            );
+        }
+    }
+}
+
+#[test]
+fn a_sequence_can_be_taken_up_in_the_middle() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Tiny::default().open(folder.path());
+    for kind in KINDS {
+        let mut engine = load(kind, &file);
+        let (long, mut other) = (tokens(48), tokens(48));
+        other[20..].reverse();
+        let fresh = scores(engine.as_mut(), &other, BATCH);
+        scores(engine.as_mut(), &long, BATCH);
+        assert_eq!(engine.truncate(20).unwrap(), 20);
+        let mut logits = Vec::new();
+        engine.forward(&other[20..34], 20, None).unwrap();
+        engine.forward(&other[34..], 34, Some(&mut logits)).unwrap();
+        assert_near(&fresh, &logits, 0.02, kind.as_str());
+    }
+}
+
+fn job(prompt: &[u32], seed: Option<u64>) -> Job {
+    Job {
+        prompt: prompt.to_vec(),
+        sampling: Sampling {
+            temperature: 1.0,
+            top_p: 0.95,
+            seed,
+            ..Sampling::default()
+        },
+        stop: Vec::new(),
+        max_tokens: 40,
+        logprobs: Some(2),
+        deadline: None,
+    }
+}
+
+fn answer(session: &mut Session, job: &Job) -> (Vec<Event>, Finished) {
+    let mut events = Vec::new();
+    let mut show = |event| {
+        events.push(event);
+        Ok(())
+    };
+    let finished = session.answer(job, &mut show, &CancelToken::new()).unwrap();
+    (events, finished)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_answer_whatever_came_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Tiny::default().open(folder.path());
+    for kind in KINDS {
+        let mut session = Session::new(load(kind, &file));
+        let prompt = tokens(70);
+        let (first, _) = answer(&mut session, &job(&prompt, Some(42)));
+        assert!(first.len() > 2, "{first:?}");
+        // Another dialogue with the same beginning, and one without a seed that takes over an odd number of tokens.
+        let mut other = tokens(70);
+        other[37..].reverse();
+        answer(&mut session, &job(&other, Some(1)));
+        answer(&mut session, &job(&prompt[..59], None));
+        answer(&mut session, &job(&prompt, None));
+        let (again, finished) = answer(&mut session, &job(&prompt, Some(42)));
+        assert_eq!(first[1..], again[1..], "{kind}");
+        assert_eq!(finished.cached_tokens % BATCH, 0, "{kind}: whole batches only");
+        let (third, finished) = answer(&mut session, &job(&prompt, Some(42)));
+        assert_eq!(first[1..], third[1..], "{kind}");
+        assert_eq!(finished.cached_tokens, 64, "{kind}: all whole batches");
+    }
+}
+
+#[test]
+fn a_dialogue_is_taken_up_where_it_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Tiny::default().open(folder.path());
+    for kind in KINDS {
+        let mut session = Session::new(load(kind, &file));
+        let prompt = tokens(60);
+        let (_, finished) = answer(&mut session, &job(&prompt, None));
+        assert_eq!((finished.prompt_tokens, finished.cached_tokens), (60, 0));
+        let (_, finished) = answer(&mut session, &job(&prompt, None));
+        assert_eq!(finished.cached_tokens, 59, "{kind}: the last token is always computed");
+        let longer: Vec<u32> = prompt[..50].iter().copied().chain([7, 8, 9]).collect();
+        let (_, finished) = answer(&mut session, &job(&longer, None));
+        assert_eq!(finished.cached_tokens, 50, "{kind}");
+    }
+}
+
+#[test]
+fn cancelling_stops_within_a_step_and_leaves_the_model_usable() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Tiny::default().open(folder.path());
+    for kind in KINDS {
+        let mut session = Session::new(load(kind, &file));
+        let (whole, _) = answer(&mut session, &job(&tokens(30), Some(3)));
+        for after in [1, 3] {
+            let cancel = CancelToken::new();
+            let mut shown = 0;
+            let mut show = |_| {
+                shown += 1;
+                if shown == after {
+                    cancel.cancel();
+                }
+                Ok(())
+            };
+            let stopped = session.answer(&job(&tokens(30), Some(3)), &mut show, &cancel);
+            assert!(matches!(stopped, Err(Interrupted::Cancelled)), "{kind}");
+            assert_eq!(shown, after, "{kind}: nothing is shown afterwards");
+        }
+        assert_eq!(
+            answer(&mut session, &job(&tokens(30), Some(3))).0[1..],
+            whole[1..],
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn the_answer_ends_with_the_context() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = Tiny::default().open(folder.path());
+    for kind in KINDS {
+        let mut session = Session::new(load(kind, &file));
+        let mut job = job(&tokens(250), Some(5));
+        job.max_tokens = 1000;
+        // Keep the model from ending its turn.
+        job.sampling.logit_bias = vec![(token("<|im_end|>"), -100.0), (token("<|endoftext|>"), -100.0)];
+        let (_, finished) = answer(&mut session, &job);
+        assert_eq!(
+            (finished.reason, finished.completion_tokens),
+            (Reason::Length, 6),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_run_is_refused_by_name() {
+    let extra = Tiny {
+        extra: &["blk.0.attn_sinks.weight"],
+        ..Tiny::default()
+    };
+    assert!(refusal(EngineKind::Candle, &extra).contains("blk.0.attn_sinks.weight"));
+    refusal(EngineKind::LlamaCpp, &extra);
+    let missing = Tiny {
+        without: &["blk.1.ffn_up.weight"],
+        ..Tiny::default()
+    };
+    assert!(refusal(EngineKind::Candle, &missing).contains("blk.1.ffn_up.weight"));
+    refusal(EngineKind::LlamaCpp, &missing);
+    let unknown = Tiny {
+        architecture: "gemma99",
+        ..Tiny::default()
+    };
+    for kind in KINDS {
+        let refusal = refusal(kind, &unknown);
+        assert!(
+            refusal.contains("gemma99") && refusal.contains(kind.as_str()),
+            "{refusal}"
+        );
+    }
+    let strange = Tiny {
+        pre: "never-heard-of",
+        ..Tiny::default()
+    };
+    assert!(refusal(EngineKind::Candle, &strange).contains("never-heard-of"));
+}
+
+#[test]
+fn both_engines_split_text_alike() {
+    for pre in ["smollm", "gpt-2", "qwen2", "llama-bpe"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Tiny { pre, ..Tiny::default() }.open(folder.path());
+        let [ours, theirs] =
+            [EngineKind::Candle, EngineKind::LlamaCpp].map(|kind| engines().tokenizer(kind, &file).unwrap());
+        for text in CORPUS {
+            let (mut a, mut b) = (Vec::new(), Vec::new());
+            ours.encode(text, &mut a).unwrap();
+            theirs.encode(text, &mut b).unwrap();
+            assert_eq!(a, b, "{pre}: {text:?}");
+            let bytes: Vec<u8> = a.iter().flat_map(|&token| ours.piece(token)).collect();
+            assert_eq!(String::from_utf8(bytes).unwrap(), *text, "{pre}");
+        }
+        for token in 0..vocabulary().len() as u32 + 3 {
+            assert_eq!(ours.piece(token), theirs.piece(token), "{pre}: token {token}");
+            assert_eq!(ours.is_end(token), theirs.is_end(token), "{pre}: token {token}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! An engine that follows a script, so that what is around engines can be looked at.
+//!
+//! It reads the dialogue out of the tokens that it was given, as a model would, and answers the last question:
+//! "forever" gets "ab" without end, "fail" a failure, "nothing" scores that are no numbers, "wait" waits for
+//! [`Scripted::open_gate`], anything else is repeated.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+
+use llm_svc::catalogue::ModelFile;
+use llm_svc::engine::{Engine, EngineError, EngineKind, EngineOptions, Engines, Progress};
+use llm_svc::tokenizer::{BpeTokenizer, Tokenizer};
+
+use crate::tiny::{token, vocabulary};
+
+/// Makes scripted engines and sees what they do.
+#[derive(Default)]
+pub(crate) struct Scripted {
+    options: Mutex<Option<EngineOptions>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    steps: AtomicUsize,
+    largest_step: AtomicUsize,
+    alive: AtomicUsize,
+    gate: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Scripted {
+    pub(crate) fn with(self: &Arc<Self>, options: EngineOptions) -> Arc<dyn Engines> {
+        *self.options.lock().unwrap() = Some(options);
+        Arc::clone(self) as Arc<dyn Engines>
+    }
+
+    /// Lets every "wait" go on.
+    pub(crate) fn open_gate(&self) {
+        *self.shared.gate.lock().unwrap() = true;
+        self.shared.opened.notify_all();
+    }
+
+    /// Steps computed so far.
+    pub(crate) fn steps(&self) -> usize {
+        self.shared.steps.load(Ordering::SeqCst)
+    }
+
+    /// Most tokens of one step.
+    pub(crate) fn largest_step(&self) -> usize {
+        self.shared.largest_step.load(Ordering::SeqCst)
+    }
+
+    /// Models in memory.
+    pub(crate) fn alive(&self) -> usize {
+        self.shared.alive.load(Ordering::SeqCst)
+    }
+}
+
+impl Engines for Scripted {
+    fn load(&self, _: EngineKind, file: &ModelFile, progress: &Progress) -> Result<Box<dyn Engine>, EngineError> {
+        let options = self.options.lock().unwrap().clone().unwrap();
+        for share in [0.0, 0.5, 1.0] {
+            if !progress(share) {
+                return Err(EngineError::Abandoned);
+            }
+        }
+        self.shared.alive.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(Actor {
+            tokenizer: Arc::new(BpeTokenizer::of(&file.header)?),
+            context: options.context_for(&file.facts),
+            batch: options.batch,
+            sequence: Vec::new(),
+            vocabulary: vocabulary(),
+            shared: Arc::clone(&self.shared),
+        }))
+    }
+
+    fn tokenizer(&self, _: EngineKind, file: &ModelFile) -> Result<Arc<dyn Tokenizer>, EngineError> {
+        Ok(Arc::new(BpeTokenizer::of(&file.header)?))
+    }
+}
+
+struct Actor {
+    tokenizer: Arc<dyn Tokenizer>,
+    context: usize,
+    batch: usize,
+    sequence: Vec<u32>,
+    vocabulary: Vec<String>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.shared.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Actor {
+    /// The sequence as bytes of text, control tokens included.
+    fn bytes(&self) -> Vec<u8> {
+        let bytes = self.sequence.iter().map(|&token| match self.tokenizer.piece(token) {
+            piece if piece.is_empty() => self.vocabulary[token as usize].clone().into_bytes(),
+            piece => piece,
+        });
+        bytes.collect::<Vec<_>>().concat()
+    }
+
+    /// The next byte of the answer; `None`: it is complete.
+    fn next(&self) -> Result<Option<u8>, EngineError> {
+        let bytes = self.bytes();
+        let after = |marker: &str| {
+            let at = bytes
+                .windows(marker.len())
+                .rposition(|window| window == marker.as_bytes());
+            at.map_or(&[][..], |at| &bytes[at + marker.len()..])
+        };
+        let said = after("<|im_start|>assistant\n").len();
+        let question = String::from_utf8_lossy(after("<|im_start|>user\n")).into_owned();
+        let question = question
+            .split_once("<|im_end|>")
+            .map_or(question.as_str(), |(question, _)| question);
+        if question == "fail" {
+            let cause = "scripted".into();
+            return Err(EngineError::Failed {
+                engine: EngineKind::LlamaCpp,
+                what: "computing",
+                cause,
+            });
+        }
+        if question == "forever" {
+            return Ok(Some(b"ab"[said % 2]));
+        }
+        if question == "wait" {
+            let mut open = self.shared.gate.lock().unwrap();
+            while !*open {
+                open = self.shared.opened.wait(open).unwrap();
+            }
+        }
+        Ok(question.as_bytes().get(said).copied())
+    }
+}
+
+impl Engine for Actor {
+    fn tokenizer(&self) -> Arc<dyn Tokenizer> {
+        Arc::clone(&self.tokenizer)
+    }
+
+    fn context_length(&self) -> usize {
+        self.context
+    }
+
+    fn batch(&self) -> usize {
+        self.batch
+    }
+
+    fn truncate(&mut self, tokens: usize) -> Result<usize, EngineError> {
+        self.sequence.truncate(tokens);
+        Ok(tokens)
+    }
+
+    fn forward(&mut self, tokens: &[u32], position: usize, logits: Option<&mut Vec<f32>>) -> Result<(), EngineError> {
+        assert_eq!(position, self.sequence.len(), "the session knows what the engine knows");
+        assert!((1..=self.batch).contains(&tokens.len()));
+        assert!(position + tokens.len() <= self.context, "the context is never exceeded");
+        self.shared.steps.fetch_add(1, Ordering::SeqCst);
+        self.shared.largest_step.fetch_max(tokens.len(), Ordering::SeqCst);
+        self.sequence.extend_from_slice(tokens);
+        if let Some(logits) = logits {
+            logits.clear();
+            logits.resize(self.vocabulary.len(), 0.0);
+            // The alphabet's numbers are the bytes themselves.
+            let next = self.next()?.map_or(token("<|im_end|>"), u32::from);
+            logits[next as usize] = 20.0;
+            if self
+                .bytes()
+                .ends_with(b"user\nnothing<|im_end|>\n<|im_start|>assistant\n")
+            {
+                logits.fill(f32::NAN);
+            }
+        }
+        Ok(())
+    }
+}
