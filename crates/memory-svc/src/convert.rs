@@ -1,0 +1,7 @@
+//! `solo.memory.v1` to this service's types and back: nothing else knows both.
+
+mod answer;
+mod request;
+
+pub use answer::{collection, document, fact, found, passage_response, progress, put};
+pub use request::{description, document_filter, fact_change, ids, passage, search, selector, upload};

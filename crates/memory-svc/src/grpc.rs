@@ -1,0 +1,341 @@
+//! `MemoryService`: decode, do, encode.
+
+use std::pin::Pin;
+
+use futures::Stream;
+use solo_proto::memory::v1::memory_service_server::MemoryService;
+use solo_proto::memory::v1::put_document_request::Payload;
+use solo_proto::memory::v1::*;
+use solo_service::{IntoStatus, RequestContext};
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
+
+use crate::convert;
+use crate::error::Error;
+use crate::fact::FactChange;
+use crate::memory::{Memory, Upload};
+use crate::names::{CollectionName, Principal, parse_id};
+use crate::page::PageRequest;
+
+/// Largest piece of a document in one message, in bytes.
+const MAX_PIECE_BYTES: usize = 1 << 20;
+/// Steps of progress that wait for a slow reader before some are left out.
+const PROGRESS_BUFFER: usize = 8;
+
+/// The contract over the service.
+pub struct MemoryGrpc {
+    memory: Memory,
+}
+
+impl MemoryGrpc {
+    /// Offers `memory`.
+    pub fn new(memory: Memory) -> Self {
+        Self { memory }
+    }
+
+    /// Reads the rest of a document, up to the configured size.
+    async fn receive(&self, upload: &mut Upload, messages: &mut Streaming<PutDocumentRequest>) -> Result<(), Status> {
+        let limit = self.memory.config().max_document_bytes;
+        while let Some(message) = messages.message().await? {
+            let refused = match message.payload {
+                Some(Payload::Data(data)) if data.len() > MAX_PIECE_BYTES => {
+                    let message = format!("a piece has {} bytes; {MAX_PIECE_BYTES} are allowed", data.len());
+                    Error::invalid("data", "PIECE_TOO_LARGE", message)
+                }
+                Some(Payload::Data(data)) if upload.content.len() + data.len() > limit => {
+                    Error::DocumentTooLarge { limit }
+                }
+                Some(Payload::Data(data)) => {
+                    upload.content.extend_from_slice(&data);
+                    continue;
+                }
+                Some(Payload::Header(_)) => Error::invalid(
+                    "header",
+                    "UNEXPECTED_HEADER",
+                    "the header comes once, as the first message",
+                ),
+                None => Error::invalid("payload", "EMPTY_MESSAGE", "the message is empty: data is wanted"),
+            };
+            return Err(refused.into_status());
+        }
+        Ok(())
+    }
+}
+
+/// Whose request it is.
+fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
+    let context = RequestContext::from_request(request)?;
+    Principal::new(&context.principal).map_err(IntoStatus::into_status)
+}
+
+fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(IntoStatus::into_status)
+}
+
+type PutStream = Pin<Box<dyn Stream<Item = Result<PutDocumentResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl MemoryService for MemoryGrpc {
+    async fn create_collection(
+        &self,
+        request: Request<CreateCollectionRequest>,
+    ) -> Result<Response<CreateCollectionResponse>, Status> {
+        let principal = principal(&request)?;
+        let CreateCollectionRequest { name, description } = request.into_inner();
+        answer(
+            async {
+                let name = CollectionName::new(&name, "name")?;
+                let description = convert::description(description)?;
+                let made = self
+                    .memory
+                    .store()
+                    .create_collection(&principal, &name, &description)
+                    .await?;
+                Ok(CreateCollectionResponse {
+                    collection: Some(convert::collection(made)),
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn list_collections(
+        &self,
+        request: Request<ListCollectionsRequest>,
+    ) -> Result<Response<ListCollectionsResponse>, Status> {
+        let principal = principal(&request)?;
+        let ListCollectionsRequest { page_size, page_token } = request.into_inner();
+        answer(
+            async {
+                let read = |token: &str| CollectionName::new(token, "page_token").ok();
+                let page = PageRequest::new(page_size, &page_token, read)?;
+                let page = self.memory.store().collections(&principal, &page).await?;
+                let collections = page.items.into_iter().map(convert::collection).collect();
+                Ok(ListCollectionsResponse {
+                    collections,
+                    next_page_token: page.next.unwrap_or_default(),
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn delete_collection(
+        &self,
+        request: Request<DeleteCollectionRequest>,
+    ) -> Result<Response<DeleteCollectionResponse>, Status> {
+        let principal = principal(&request)?;
+        let DeleteCollectionRequest { name } = request.into_inner();
+        answer(
+            async {
+                let name = CollectionName::new(&name, "name")?;
+                let documents = self.memory.store().delete_collection(&principal, &name).await?;
+                self.memory.count().await;
+                Ok(DeleteCollectionResponse { documents })
+            }
+            .await,
+        )
+    }
+
+    type PutDocumentStream = PutStream;
+
+    async fn put_document(
+        &self,
+        request: Request<Streaming<PutDocumentRequest>>,
+    ) -> Result<Response<PutStream>, Status> {
+        let principal = principal(&request)?;
+        let mut messages = request.into_inner();
+        let header = match messages.message().await?.and_then(|message| message.payload) {
+            Some(Payload::Header(header)) => header,
+            _ => {
+                let message = "the first message must be the document's header";
+                return Err(Error::invalid("header", "MISSING_HEADER", message).into_status());
+            }
+        };
+        let mut upload = convert::upload(header).map_err(IntoStatus::into_status)?;
+        self.receive(&mut upload, &mut messages).await?;
+        let memory = self.memory.clone();
+        // The work lives in the stream: a caller that goes away drops it, and embedding stops.
+        Ok(Response::new(Box::pin(async_stream::stream! {
+            let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER);
+            let putting = memory.put(&principal, upload, progress);
+            tokio::pin!(putting);
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(step) = steps.recv() => yield Ok(convert::progress(step)),
+                    put = &mut putting => {
+                        yield put.map(convert::put).map_err(IntoStatus::into_status);
+                        break;
+                    }
+                }
+            }
+        })))
+    }
+
+    async fn get_document(
+        &self,
+        request: Request<GetDocumentRequest>,
+    ) -> Result<Response<GetDocumentResponse>, Status> {
+        let principal = principal(&request)?;
+        let GetDocumentRequest { id } = request.into_inner();
+        answer(
+            async {
+                let document = self.memory.store().document(&principal, parse_id(&id, "id")?).await?;
+                Ok(GetDocumentResponse {
+                    document: Some(convert::document(document)),
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn list_documents(
+        &self,
+        request: Request<ListDocumentsRequest>,
+    ) -> Result<Response<ListDocumentsResponse>, Status> {
+        let principal = principal(&request)?;
+        let ListDocumentsRequest {
+            collection,
+            uri_prefix,
+            page_size,
+            page_token,
+        } = request.into_inner();
+        answer(
+            async {
+                let filter = convert::document_filter(&collection, uri_prefix)?;
+                let page = PageRequest::new(page_size, &page_token, |token| Uuid::try_parse(token).ok())?;
+                let page = self.memory.store().documents(&principal, &filter, &page).await?;
+                let documents = page.items.into_iter().map(convert::document).collect();
+                Ok(ListDocumentsResponse {
+                    documents,
+                    next_page_token: page.next.unwrap_or_default(),
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn delete_documents(
+        &self,
+        request: Request<DeleteDocumentsRequest>,
+    ) -> Result<Response<DeleteDocumentsResponse>, Status> {
+        let principal = principal(&request)?;
+        let DeleteDocumentsRequest { ids } = request.into_inner();
+        answer(
+            async {
+                let deleted = self
+                    .memory
+                    .store()
+                    .delete_documents(&principal, &convert::ids(&ids)?)
+                    .await?;
+                self.memory.count().await;
+                Ok(DeleteDocumentsResponse {
+                    deleted: u32::try_from(deleted).unwrap_or(u32::MAX),
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn get_passage(&self, request: Request<GetPassageRequest>) -> Result<Response<GetPassageResponse>, Status> {
+        let principal = principal(&request)?;
+        let request = request.into_inner();
+        answer(
+            async {
+                let (id, range, context) = convert::passage(&request)?;
+                let passage = self.memory.passage(&principal, id, range, context).await?;
+                Ok(convert::passage_response(passage))
+            }
+            .await,
+        )
+    }
+
+    async fn search(&self, request: Request<SearchRequest>) -> Result<Response<SearchResponse>, Status> {
+        let principal = principal(&request)?;
+        let request = request.into_inner();
+        answer(
+            async {
+                let explain = request.explain;
+                let request = convert::search(request, self.memory.config().search.mode)?;
+                Ok(convert::found(self.memory.search(&principal, request).await?, explain))
+            }
+            .await,
+        )
+    }
+
+    async fn near_facts(&self, request: Request<NearFactsRequest>) -> Result<Response<NearFactsResponse>, Status> {
+        let principal = principal(&request)?;
+        let NearFactsRequest { text, limit } = request.into_inner();
+        answer(
+            async {
+                let facts = self.memory.near_facts(&principal, text, limit as usize).await?;
+                let scored = |(fact, score)| ScoredFact {
+                    fact: Some(convert::fact(fact)),
+                    score,
+                };
+                Ok(NearFactsResponse {
+                    facts: facts.into_iter().map(scored).collect(),
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn apply_facts(&self, request: Request<ApplyFactsRequest>) -> Result<Response<ApplyFactsResponse>, Status> {
+        let principal = principal(&request)?;
+        let ApplyFactsRequest { changes } = request.into_inner();
+        answer(
+            async {
+                let changes: Result<Vec<FactChange>, Error> = changes.into_iter().map(convert::fact_change).collect();
+                let facts = self.memory.apply_facts(&principal, changes?).await?;
+                Ok(ApplyFactsResponse {
+                    facts: facts.into_iter().map(convert::fact).collect(),
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn list_facts(&self, request: Request<ListFactsRequest>) -> Result<Response<ListFactsResponse>, Status> {
+        let principal = principal(&request)?;
+        let ListFactsRequest {
+            page_size,
+            page_token,
+            include_past,
+        } = request.into_inner();
+        answer(
+            async {
+                let page = PageRequest::new(page_size, &page_token, |token| Uuid::try_parse(token).ok())?;
+                let page = self.memory.store().facts(&principal, include_past, &page).await?;
+                let facts = page.items.into_iter().map(convert::fact).collect();
+                Ok(ListFactsResponse {
+                    facts,
+                    next_page_token: page.next.unwrap_or_default(),
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<ForgetResponse>, Status> {
+        let principal = principal(&request)?;
+        let ForgetRequest { selector } = request.into_inner();
+        answer(
+            async {
+                let forgotten = self
+                    .memory
+                    .store()
+                    .forget(&principal, &convert::selector(selector)?)
+                    .await?;
+                self.memory.count().await;
+                Ok(ForgetResponse {
+                    facts: forgotten.facts,
+                    documents: forgotten.documents,
+                })
+            }
+            .await,
+        )
+    }
+}

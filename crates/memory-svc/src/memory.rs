@@ -1,0 +1,250 @@
+//! What the service does, in its own terms: takes documents in, finds them again, keeps facts.
+
+mod ingest;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use solo_service::EventPublisher;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::document::Passage;
+use crate::embedding::Embeddings;
+use crate::error::Error;
+use crate::fact::{Fact, FactChange, MAX_CHANGES, MAX_FACT_CHARS};
+use crate::figures::Figures;
+use crate::names::Principal;
+use crate::query::{Found, MAX_HITS, Probe, Query, SearchRequest};
+use crate::ranking;
+use crate::store::Store;
+pub use ingest::{Progress, Upload};
+
+/// Candidates for each hit wanted, when hits should be unlike one another.
+const CANDIDATES_PER_HIT: usize = 4;
+/// Most facts near a text.
+const MAX_NEAR_FACTS: usize = 50;
+
+/// The service. Cheap to clone.
+#[derive(Clone)]
+pub struct Memory(Arc<Parts>);
+
+struct Parts {
+    store: Arc<dyn Store>,
+    embeddings: Embeddings,
+    config: Config,
+    figures: Figures,
+    events: EventPublisher,
+}
+
+impl Memory {
+    /// Puts the parts together.
+    pub fn new(
+        store: Arc<dyn Store>,
+        embeddings: Embeddings,
+        config: Config,
+        figures: Figures,
+        events: EventPublisher,
+    ) -> Self {
+        Self(Arc::new(Parts {
+            store,
+            embeddings,
+            config,
+            figures,
+            events,
+        }))
+    }
+
+    /// The store, for what needs no embedding.
+    pub fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    /// Brings the status up to date after a write.
+    pub async fn count(&self) {
+        match self.store().statistics().await {
+            Ok(statistics) => self.0.figures.counts(statistics),
+            Err(error) => tracing::warn!(error = %solo_service::error::chain(&error), "the store could not be counted"),
+        }
+    }
+
+    /// Finds the pieces nearest to a text or a vector.
+    pub async fn search(&self, principal: &Principal, request: SearchRequest) -> Result<Found, Error> {
+        let started = Instant::now();
+        let defaults = &self.0.config.search;
+        let limit = request.limit.unwrap_or(defaults.limit);
+        if !(1..=MAX_HITS).contains(&limit) {
+            let message = format!(
+                "{limit} hits are too many: 1 to {MAX_HITS} is wanted, 0 means {}",
+                defaults.limit
+            );
+            return Err(Error::invalid("limit", "BAD_LIMIT", message));
+        }
+        if !(0.0..=1.0).contains(&request.diversity) {
+            let message = format!("diversity is 0.0 to 1.0, found {}", request.diversity);
+            return Err(Error::invalid("diversity", "BAD_DIVERSITY", message));
+        }
+        let min_score = request.min_score.unwrap_or(defaults.min_score);
+        if !(-1.0..=1.0).contains(&min_score) {
+            let message = format!("min_score is a cosine, -1.0 to 1.0, found {min_score}");
+            return Err(Error::invalid("min_score", "BAD_MIN_SCORE", message));
+        }
+        let vector = match request.probe {
+            Probe::Text(text) => self.embed_query(text).await?,
+            Probe::Vector(vector) => self.checked_vector(vector)?,
+        };
+        let diverse = request.diversity > 0.0;
+        let query = Query {
+            vector,
+            filter: request.filter,
+            limit: if diverse { limit * CANDIDATES_PER_HIT } else { limit },
+            min_score,
+            vectors: diverse,
+        };
+        let mut found = self.store().search(principal, &query).await?;
+        if diverse {
+            found.hits = ranking::diversify(found.hits, limit, request.diversity);
+        }
+        self.0.figures.searched(started.elapsed());
+        Ok(found)
+    }
+
+    async fn embed_query(&self, text: String) -> Result<Vec<f32>, Error> {
+        let most = self.0.config.search.max_query_chars;
+        let length = text.chars().count();
+        if text.trim().is_empty() {
+            return Err(Error::invalid("text", "EMPTY_QUERY", "the query is empty"));
+        }
+        if length > most {
+            let message =
+                format!("the query has {length} characters; {most} are allowed (memory.search.max_query_chars)");
+            return Err(Error::invalid("text", "QUERY_TOO_LONG", message));
+        }
+        let started = Instant::now();
+        let vector = self.0.embeddings.query(text).await?;
+        self.0.figures.embedded_query(started.elapsed());
+        Ok(vector)
+    }
+
+    fn checked_vector(&self, vector: Vec<f32>) -> Result<Vec<f32>, Error> {
+        let identity = self.0.embeddings.identity();
+        let bad = |reason, message: String| Err(Error::invalid("vector", reason, message));
+        if vector.len() != identity.dimension {
+            let message = format!(
+                "the vector has {} components; vectors of {identity} are wanted",
+                vector.len()
+            );
+            return bad("BAD_DIMENSION", message);
+        }
+        let length = vector.iter().map(|x| x * x).sum::<f32>();
+        if !length.is_finite() || length == 0.0 {
+            return bad(
+                "BAD_VECTOR",
+                "the vector has no direction: finite components, not all 0, are wanted".into(),
+            );
+        }
+        Ok(vector)
+    }
+
+    /// Facts that hold now, nearest to a text first.
+    pub async fn near_facts(
+        &self,
+        principal: &Principal,
+        text: String,
+        limit: usize,
+    ) -> Result<Vec<(Fact, f32)>, Error> {
+        check_fact_text(&text, "text")?;
+        let limit = if limit == 0 {
+            self.0.config.search.limit.min(MAX_NEAR_FACTS)
+        } else {
+            limit
+        };
+        if limit > MAX_NEAR_FACTS {
+            let message = format!("{limit} facts are too many: 1 to {MAX_NEAR_FACTS} is wanted");
+            return Err(Error::invalid("limit", "BAD_LIMIT", message));
+        }
+        let vector = self.0.embeddings.query(text).await?;
+        Ok(self.store().near_facts(principal, &vector, limit).await?)
+    }
+
+    /// Changes facts, all or none.
+    pub async fn apply_facts(&self, principal: &Principal, mut changes: Vec<FactChange>) -> Result<Vec<Fact>, Error> {
+        if !(1..=MAX_CHANGES).contains(&changes.len()) {
+            let message = format!("{} changes; 1 to {MAX_CHANGES} are wanted", changes.len());
+            return Err(Error::invalid("changes", "BAD_CHANGES", message));
+        }
+        let mut changed = std::collections::HashSet::new();
+        if let Some(twice) = changes
+            .iter()
+            .filter_map(FactChange::known)
+            .find(|known| !changed.insert(known.id))
+        {
+            let message = format!("fact {} is changed twice in one call", twice.id);
+            return Err(Error::invalid("changes", "BAD_CHANGES", message));
+        }
+        let mut texts = Vec::new();
+        for draft in changes.iter_mut().filter_map(FactChange::draft_mut) {
+            check_fact_text(&draft.text, "changes.fact.text")?;
+            if !(0.0..=1.0).contains(&draft.confidence) {
+                let message = format!("confidence is 0.0 to 1.0, found {}", draft.confidence);
+                return Err(Error::invalid("changes.fact.confidence", "BAD_CONFIDENCE", message));
+            }
+            texts.push(draft.text.clone());
+        }
+        let vectors = self.0.embeddings.documents(texts, |_| ()).await?;
+        for (draft, vector) in changes.iter_mut().filter_map(FactChange::draft_mut).zip(vectors) {
+            draft.vector = vector;
+        }
+        let facts = self.store().apply_facts(principal, changes).await?;
+        self.count().await;
+        Ok(facts)
+    }
+
+    /// A range of a document's text, `context` bytes wider on both sides; no range: from the beginning. No more than is
+    /// shown at once (`max_passage_bytes`); the passage says what it covers.
+    pub async fn passage(
+        &self,
+        principal: &Principal,
+        id: Uuid,
+        range: Option<Range<u64>>,
+        context: u64,
+    ) -> Result<Passage, Error> {
+        let most = self.0.config.max_passage_bytes as u64;
+        let Some(range) = range else {
+            return Ok(self.store().passage(principal, id, 0..most).await?);
+        };
+        if range.start > range.end {
+            let message = format!("the range ends at {} before it starts at {}", range.end, range.start);
+            return Err(Error::invalid("range", "BAD_RANGE", message));
+        }
+        let start = range.start.saturating_sub(context);
+        let end = range.end.saturating_add(context).min(start.saturating_add(most));
+        let passage = self.store().passage(principal, id, start..end).await?;
+        if range.start > passage.document.text_bytes {
+            let message = format!(
+                "the range starts at {}; the text has {} bytes",
+                range.start, passage.document.text_bytes
+            );
+            return Err(Error::invalid("range", "BAD_RANGE", message));
+        }
+        Ok(passage)
+    }
+}
+
+fn check_fact_text(text: &str, field: &'static str) -> Result<(), Error> {
+    let length = text.chars().count();
+    if text.trim().is_empty() {
+        return Err(Error::invalid(field, "EMPTY_TEXT", "the text is empty"));
+    }
+    if length > MAX_FACT_CHARS {
+        let message = format!("the text has {length} characters; {MAX_FACT_CHARS} are allowed");
+        return Err(Error::invalid(field, "TEXT_TOO_LONG", message));
+    }
+    Ok(())
+}

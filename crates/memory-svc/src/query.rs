@@ -1,0 +1,130 @@
+//! What is looked for and what is found.
+
+use std::ops::Range;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::names::CollectionName;
+
+/// Most hits of a search.
+pub const MAX_HITS: usize = 100;
+
+/// How to search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// By meaning: cosine similarity of embeddings.
+    Dense,
+}
+
+/// What a hit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HitKind {
+    /// A piece of a document.
+    Document,
+    /// A fact.
+    Fact,
+}
+
+/// Which pieces may be found.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of these collections; empty: any.
+    pub collections: Vec<CollectionName>,
+    /// Only of these documents; empty: any.
+    pub documents: Vec<Uuid>,
+    /// Only those whose URI starts so; empty: any.
+    pub uri_prefix: String,
+    /// Only those taken in after.
+    pub created_after: Option<Timestamp>,
+    /// Only those taken in before.
+    pub created_before: Option<Timestamp>,
+    /// Only of this kind.
+    pub kind: Option<HitKind>,
+}
+
+/// What a search is asked.
+#[derive(Debug, Clone)]
+pub struct SearchRequest {
+    /// What to look for.
+    pub probe: Probe,
+    /// Which pieces may be found.
+    pub filter: Filter,
+    /// At most so many; `None`: from configuration.
+    pub limit: Option<usize>,
+    /// Only hits with at least this cosine similarity; `None`: from configuration.
+    pub min_score: Option<f32>,
+    /// How much unlike one another hits should be, 0.0 to 1.0.
+    pub diversity: f32,
+}
+
+/// What to look for.
+#[derive(Debug, Clone)]
+pub enum Probe {
+    /// A text.
+    Text(String),
+    /// An embedding.
+    Vector(Vec<f32>),
+}
+
+/// What the store is asked: a search whose text is a vector by now.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// What to look for, as long as the store's model has dimensions, with a direction.
+    pub vector: Vec<f32>,
+    /// Which pieces may be found.
+    pub filter: Filter,
+    /// At most so many.
+    pub limit: usize,
+    /// Only hits with at least this cosine similarity.
+    pub min_score: f32,
+    /// Whether hits bring their vectors along.
+    pub vectors: bool,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Hits, best first.
+    pub hits: Vec<Hit>,
+    /// Pieces that were compared.
+    pub searched: u64,
+}
+
+/// A piece that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// Identifier of the chunk or fact.
+    pub id: Uuid,
+    /// What it is.
+    pub kind: HitKind,
+    /// Cosine similarity, −1.0 to 1.0.
+    pub score: f32,
+    /// When it was taken in.
+    pub created_at: Timestamp,
+    /// Where it stands.
+    pub citation: Citation,
+    /// Its embedding, where it was asked for; else empty.
+    pub vector: Vec<f32>,
+}
+
+/// Where a text stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Citation {
+    /// The document, or the fact.
+    pub document: Uuid,
+    /// Title of the document.
+    pub title: String,
+    /// Where the document comes from.
+    pub uri: String,
+    /// Page, from 1; 0: none.
+    pub page: u32,
+    /// Headings above it, joined by " › ".
+    pub heading: String,
+    /// Bytes of the document's extracted text.
+    pub range: Range<u64>,
+    /// Those bytes.
+    pub text: String,
+}

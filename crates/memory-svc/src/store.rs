@@ -1,0 +1,232 @@
+//! Where documents and facts are kept: the [`Store`] trait, and what can go wrong in one.
+//!
+//! Every method that touches data takes the principal first; there is no way to ask for another's.
+
+pub mod lance;
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use solo_service::{ErrorCode, GlobalConfig, ServiceError, StartupError};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::config::{Config, StoreKind};
+use crate::document::{Collection, Document, DocumentDraft, DocumentFilter, Passage, Put};
+use crate::embedding::Identity;
+use crate::fact::{Fact, FactChange, Forgotten, Selector};
+use crate::names::{CollectionName, DocumentUri, Principal};
+use crate::page::{Page, PageRequest};
+use crate::query::{Found, Query};
+
+/// Keeps documents and facts. What a method acknowledged survives the death of the process.
+///
+/// Writes are not cancelled with their caller: once begun, one runs to its end.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Creates a collection.
+    async fn create_collection(
+        &self,
+        principal: &Principal,
+        name: &CollectionName,
+        description: &str,
+    ) -> Result<Collection, StoreError>;
+
+    /// The collections, by name.
+    async fn collections(
+        &self,
+        principal: &Principal,
+        page: &PageRequest<CollectionName>,
+    ) -> Result<Page<Collection>, StoreError>;
+
+    /// Deletes a collection with everything in it; says how many documents that were.
+    async fn delete_collection(&self, principal: &Principal, name: &CollectionName) -> Result<u64, StoreError>;
+
+    /// The document of a URI in a collection; a collection that does not exist is an error, unless it is the default.
+    async fn find_document(
+        &self,
+        principal: &Principal,
+        collection: &CollectionName,
+        uri: &DocumentUri,
+    ) -> Result<Option<Document>, StoreError>;
+
+    /// Puts a document, in place of the one with the same URI if there is one. Readers see the old version until the new
+    /// one is whole; a crash leaves one or the other.
+    async fn put_document(&self, principal: &Principal, draft: DocumentDraft) -> Result<Put, StoreError>;
+
+    /// A document.
+    async fn document(&self, principal: &Principal, id: Uuid) -> Result<Document, StoreError>;
+
+    /// Documents, newest first.
+    async fn documents(
+        &self,
+        principal: &Principal,
+        filter: &DocumentFilter,
+        page: &PageRequest<Uuid>,
+    ) -> Result<Page<Document>, StoreError>;
+
+    /// Deletes documents, all or none; says how many.
+    async fn delete_documents(&self, principal: &Principal, ids: &[Uuid]) -> Result<u64, StoreError>;
+
+    /// The text of a range of a document, widened to whole characters and cut to the text. `range` may begin anywhere up
+    /// to the text's end.
+    async fn passage(&self, principal: &Principal, id: Uuid, range: Range<u64>) -> Result<Passage, StoreError>;
+
+    /// The pieces nearest to a vector.
+    async fn search(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError>;
+
+    /// Facts that hold now, nearest to a vector first, with their cosine similarity.
+    async fn near_facts(
+        &self,
+        principal: &Principal,
+        vector: &[f32],
+        limit: usize,
+    ) -> Result<Vec<(Fact, f32)>, StoreError>;
+
+    /// Changes facts, all or none. The facts as they are afterwards, retracted ones as they were, in the changes' order.
+    async fn apply_facts(&self, principal: &Principal, changes: Vec<FactChange>) -> Result<Vec<Fact>, StoreError>;
+
+    /// Facts, newest first; `past`: superseded, retracted and expired ones too.
+    async fn facts(&self, principal: &Principal, past: bool, page: &PageRequest<Uuid>) -> Result<FactPage, StoreError>;
+
+    /// Forgets, for good: what is forgotten leaves the disk with the next upkeep.
+    async fn forget(&self, principal: &Principal, selector: &Selector) -> Result<Forgotten, StoreError>;
+
+    /// How much there is, of all principals together.
+    async fn statistics(&self) -> Result<Statistics, StoreError>;
+
+    /// What has piled up since the last [`Store::compact`].
+    fn backlog(&self) -> watch::Receiver<Backlog>;
+
+    /// Joins small files and writes deleted rows out of those that remain.
+    async fn compact(&self) -> Result<(), StoreError>;
+
+    /// Removes the files of states older than `retain`.
+    async fn prune(&self, retain: std::time::Duration) -> Result<(), StoreError>;
+}
+
+/// A page of facts; its token names a version, not a fact.
+pub type FactPage = Page<Fact>;
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Documents.
+    pub documents: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Facts, every version counted.
+    pub facts: u64,
+}
+
+/// What upkeep has to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Writes since the last compaction.
+    pub writes: u64,
+    /// True when something was deleted that must leave the disk.
+    pub erased: bool,
+}
+
+/// The store that the configuration names.
+///
+/// # Errors
+/// A store that belongs to another model, to another process, or that cannot be opened.
+pub async fn from_config(
+    config: &Config,
+    global: &GlobalConfig,
+    identity: &Identity,
+) -> Result<Arc<dyn Store>, StartupError> {
+    match config.store {
+        StoreKind::Lance => Ok(Arc::new(
+            lance::LanceStore::open(&config.folder(global), identity).await?,
+        )),
+    }
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is none of that name.
+    #[error("there is no {what} {name}")]
+    NotFound {
+        /// Kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is one of that name.
+    #[error("there is a collection {name} already")]
+    CollectionExists {
+        /// Its name.
+        name: CollectionName,
+    },
+    /// Another change came first.
+    #[error("fact {id} has version {found}, not {expected}: read it again and decide anew")]
+    FactChanged {
+        /// The fact.
+        id: Uuid,
+        /// The version that the caller knows.
+        expected: u32,
+        /// The version that it has.
+        found: u32,
+    },
+    /// It was retracted.
+    #[error("fact {id} was retracted and cannot be changed: add it anew")]
+    FactEnded {
+        /// The fact.
+        id: Uuid,
+    },
+    /// No room.
+    #[error("the disk is full: make room for {} and try again; what was stored before is safe", path.display())]
+    DiskFull {
+        /// The store's folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The database failed.
+    #[error("the store failed while it {doing}")]
+    Backend {
+        /// What it was doing.
+        doing: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It holds something that this version did not write.
+    #[error("the store holds a row that cannot be read: {problem}")]
+    Corrupt {
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl ServiceError for StoreError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::CollectionExists { .. } => ErrorCode::AlreadyExists,
+            Self::FactChanged { .. } | Self::FactEnded { .. } => ErrorCode::FailedPrecondition,
+            Self::DiskFull { .. } => ErrorCode::ResourceExhausted,
+            Self::Backend { .. } | Self::Corrupt { .. } => ErrorCode::Internal,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Self::NotFound { what: "collection", .. } => "COLLECTION_NOT_FOUND",
+            Self::NotFound { what: "fact", .. } => "FACT_NOT_FOUND",
+            Self::NotFound { .. } => "DOCUMENT_NOT_FOUND",
+            Self::CollectionExists { .. } => "COLLECTION_EXISTS",
+            Self::FactChanged { .. } => "FACT_CHANGED",
+            Self::FactEnded { .. } => "FACT_ENDED",
+            Self::DiskFull { .. } => "DISK_FULL",
+            Self::Backend { .. } => "STORE_FAILED",
+            Self::Corrupt { .. } => "STORE_CORRUPT",
+        }
+    }
+}

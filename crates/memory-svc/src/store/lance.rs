@@ -1,0 +1,262 @@
+//! The store on LanceDB: a folder of tables, one for each kind of thing, each row keyed by principal.
+//!
+//! Lance commits one table at a time, each commit atomic (a new manifest). A document's chunks and its row in `documents`
+//! are two commits, so **the row decides**: it names the *generation* of chunks that belongs to it, and chunks of any
+//! other generation do not exist for readers.
+//!
+//! | Putting a new version | A crash right after leaves |
+//! |---|---|
+//! | 1. chunks of the new generation are appended | the old version; the new chunks are strays |
+//! | 2. the row is replaced: this is the commit | the new version; the old chunks are strays |
+//! | 3. chunks of the old generation are deleted | the new version |
+//!
+//! Strays are swept when the store is opened. While it is open, `hidden` holds the generations that searches must not see:
+//! the new one before step 2, the old one after. Searches read `hidden` and pin their tables' state under one lock, so
+//! they see one version or the other, never both or none. Deleting is the same without step 1.
+//!
+//! One process owns the folder (a lock file says so) and one write runs at a time; reads are concurrent. Writes run as
+//! tasks of their own, so that a caller that goes away cannot stop one between two steps.
+
+mod collections;
+mod documents;
+mod facts;
+mod identity;
+mod nearest;
+mod passages;
+mod predicate;
+mod rows;
+mod schema;
+mod table;
+mod tend;
+
+use std::collections::HashSet;
+use std::fs::{File, TryLockError};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use solo_service::StartupError;
+use tokio::sync::{Mutex, RwLock, watch};
+use uuid::Uuid;
+
+use super::{Backlog, FactPage, Statistics, Store, StoreError};
+use crate::document::{Collection, Document, DocumentDraft, DocumentFilter, Passage, Put};
+use crate::embedding::Identity;
+use crate::fact::{Fact, FactChange, Forgotten, Selector};
+use crate::names::{CollectionName, DocumentUri, Principal};
+use crate::page::{Page, PageRequest};
+use crate::query::{Found, Query};
+use table::Table;
+
+/// LanceDB in a folder. Cheap to clone.
+#[derive(Clone)]
+pub struct LanceStore(Arc<Inner>);
+
+struct Inner {
+    dimension: usize,
+    documents: Table,
+    chunks: Table,
+    facts: Table,
+    collections: Table,
+    /// Held while a write runs.
+    writing: Mutex<()>,
+    /// Generations of chunks that readers must not see. All of them are strays when no write runs.
+    hidden: RwLock<HashSet<Uuid>>,
+    counts: nearest::Counts,
+    backlog: watch::Sender<Backlog>,
+    /// Locked for as long as the store is open.
+    _lock: File,
+}
+
+impl LanceStore {
+    /// Opens the store in `path`, or makes one there, and sweeps what a crash left.
+    ///
+    /// # Errors
+    /// A store that was made with another embedding model or by a newer version, that is open in another process, or that
+    /// cannot be read or written.
+    pub async fn open(path: &Path, embedding: &Identity) -> Result<Self, StartupError> {
+        std::fs::create_dir_all(path)
+            .map_err(|error| StartupError::other(format!("the folder {} cannot be made: {error}", path.display())))?;
+        let lock = lock(path)?;
+        let uri = path
+            .to_str()
+            .ok_or_else(|| StartupError::Config(format!("memory.path: {} is not UTF-8", path.display())))?;
+        let failed = |error: StoreError| StartupError::other(error);
+        let database = lancedb::connect(uri)
+            .execute()
+            .await
+            .map_err(|error| failed(table::failed(path, "was opened", error)))?;
+        let dimension = embedding.dimension;
+        let open = async |name, schema| Table::open(&database, path, name, schema).await.map_err(failed);
+        let recorded = identity::check(&database, path, embedding).await?;
+        let inner = Inner {
+            documents: open("documents", schema::documents()).await?,
+            chunks: open("chunks", schema::chunks(dimension)).await?,
+            facts: open("facts", schema::facts(dimension)).await?,
+            collections: open("collections", schema::collections()).await?,
+            dimension,
+            writing: Mutex::new(()),
+            hidden: RwLock::default(),
+            counts: nearest::Counts::default(),
+            backlog: watch::Sender::new(Backlog::default()),
+            _lock: lock,
+        };
+        if !recorded {
+            identity::record(&database, path, embedding).await.map_err(failed)?;
+        }
+        inner.sweep().await.map_err(failed)?;
+        Ok(Self(Arc::new(inner)))
+    }
+
+    /// Runs a write to its end, whatever becomes of the caller.
+    async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let task = tokio::spawn(work(Arc::clone(&self.0)));
+        task.await.map_err(|error| StoreError::Backend {
+            doing: "ran a write",
+            source: error.into(),
+        })?
+    }
+}
+
+/// Makes this process the folder's only owner until the file is closed.
+fn lock(path: &Path) -> Result<File, StartupError> {
+    let file = path.join("solo.lock");
+    let cannot = |error: std::io::Error| StartupError::other(format!("{} cannot be locked: {error}", file.display()));
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&file)
+        .map_err(cannot)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StartupError::other(format!(
+            "the store in {} is open in another process: stop that one (`solo ps`), or set memory.path",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(cannot(error)),
+    }
+}
+
+#[async_trait]
+impl Store for LanceStore {
+    async fn create_collection(
+        &self,
+        principal: &Principal,
+        name: &CollectionName,
+        description: &str,
+    ) -> Result<Collection, StoreError> {
+        let (principal, name, description) = (principal.clone(), name.clone(), description.to_owned());
+        self.write(|inner| async move { inner.create_collection(&principal, &name, &description).await })
+            .await
+    }
+
+    async fn collections(
+        &self,
+        principal: &Principal,
+        page: &PageRequest<CollectionName>,
+    ) -> Result<Page<Collection>, StoreError> {
+        self.0.list_collections(principal, page).await
+    }
+
+    async fn delete_collection(&self, principal: &Principal, name: &CollectionName) -> Result<u64, StoreError> {
+        let (principal, name) = (principal.clone(), name.clone());
+        self.write(|inner| async move { inner.delete_collection(&principal, &name).await })
+            .await
+    }
+
+    async fn find_document(
+        &self,
+        principal: &Principal,
+        collection: &CollectionName,
+        uri: &DocumentUri,
+    ) -> Result<Option<Document>, StoreError> {
+        self.0.find_document(principal, collection, uri).await
+    }
+
+    async fn put_document(&self, principal: &Principal, draft: DocumentDraft) -> Result<Put, StoreError> {
+        let principal = principal.clone();
+        self.write(|inner| async move { inner.put_document(&principal, draft).await })
+            .await
+    }
+
+    async fn document(&self, principal: &Principal, id: Uuid) -> Result<Document, StoreError> {
+        Ok(self.0.document_row(principal, id).await?.document)
+    }
+
+    async fn documents(
+        &self,
+        principal: &Principal,
+        filter: &DocumentFilter,
+        page: &PageRequest<Uuid>,
+    ) -> Result<Page<Document>, StoreError> {
+        self.0.list_documents(principal, filter, page).await
+    }
+
+    async fn delete_documents(&self, principal: &Principal, ids: &[Uuid]) -> Result<u64, StoreError> {
+        let (principal, ids) = (principal.clone(), ids.to_vec());
+        self.write(|inner| async move { inner.delete_documents(&principal, &ids).await })
+            .await
+    }
+
+    async fn passage(&self, principal: &Principal, id: Uuid, range: Range<u64>) -> Result<Passage, StoreError> {
+        self.0.passage(principal, id, range).await
+    }
+
+    async fn search(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError> {
+        self.0.nearest(principal, query).await
+    }
+
+    async fn near_facts(
+        &self,
+        principal: &Principal,
+        vector: &[f32],
+        limit: usize,
+    ) -> Result<Vec<(Fact, f32)>, StoreError> {
+        self.0.near_facts(principal, vector, limit).await
+    }
+
+    async fn apply_facts(&self, principal: &Principal, changes: Vec<FactChange>) -> Result<Vec<Fact>, StoreError> {
+        let principal = principal.clone();
+        self.write(|inner| async move { inner.apply_facts(&principal, changes).await })
+            .await
+    }
+
+    async fn facts(&self, principal: &Principal, past: bool, page: &PageRequest<Uuid>) -> Result<FactPage, StoreError> {
+        self.0.list_facts(principal, past, page).await
+    }
+
+    async fn forget(&self, principal: &Principal, selector: &Selector) -> Result<Forgotten, StoreError> {
+        let (principal, selector) = (principal.clone(), selector.clone());
+        self.write(|inner| async move { inner.forget(&principal, &selector).await })
+            .await
+    }
+
+    async fn statistics(&self) -> Result<Statistics, StoreError> {
+        let (documents, chunks, facts) =
+            futures::try_join!(self.0.documents.len(), self.0.chunks.len(), self.0.facts.len())?;
+        Ok(Statistics {
+            documents,
+            chunks,
+            facts,
+        })
+    }
+
+    fn backlog(&self) -> watch::Receiver<Backlog> {
+        self.0.backlog.subscribe()
+    }
+
+    async fn compact(&self) -> Result<(), StoreError> {
+        self.write(|inner| async move { inner.compact().await }).await
+    }
+
+    async fn prune(&self, retain: Duration) -> Result<(), StoreError> {
+        self.write(move |inner| async move { inner.prune(retain).await }).await
+    }
+}

@@ -1,0 +1,157 @@
+//! Collections.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, StringArray};
+
+use super::Inner;
+use super::documents::now;
+use super::predicate::Predicate;
+use super::rows::{batch, corrupt, rows};
+use super::schema;
+use crate::document::Collection;
+use crate::names::{CollectionName, Principal};
+use crate::page::{Page, PageRequest};
+use crate::store::StoreError;
+
+impl Inner {
+    pub(super) async fn create_collection(
+        &self,
+        principal: &Principal,
+        name: &CollectionName,
+        description: &str,
+    ) -> Result<Collection, StoreError> {
+        let _writing = self.writing.lock().await;
+        if self.collection_exists(principal, name).await? {
+            return Err(StoreError::CollectionExists { name: name.clone() });
+        }
+        self.add_collection(principal, name, description).await
+    }
+
+    async fn add_collection(
+        &self,
+        principal: &Principal,
+        name: &CollectionName,
+        description: &str,
+    ) -> Result<Collection, StoreError> {
+        let created_at = now();
+        let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
+        let columns = vec![
+            text(principal.as_str()),
+            text(name.as_str()),
+            text(description),
+            Arc::new(Int64Array::from(vec![created_at.as_microsecond()])),
+        ];
+        self.collections.append(batch(schema::collections(), columns)?).await?;
+        self.note_write(false);
+        let (name, description) = (name.clone(), description.to_owned());
+        Ok(Collection {
+            name,
+            description,
+            documents: 0,
+            chunks: 0,
+            created_at,
+        })
+    }
+
+    pub(super) async fn collection_exists(
+        &self,
+        principal: &Principal,
+        name: &CollectionName,
+    ) -> Result<bool, StoreError> {
+        let which = Predicate::of(principal).is("name", name.as_str());
+        let batches = self.collections.read(&which, &["name"]).await?;
+        Ok(rows(&batches).next().is_some())
+    }
+
+    /// Refuses a collection that was not created; the default one is created by its first use.
+    pub(super) async fn ensure_collection(
+        &self,
+        principal: &Principal,
+        name: &CollectionName,
+    ) -> Result<(), StoreError> {
+        if self.collection_exists(principal, name).await? {
+            Ok(())
+        } else if name.is_default() {
+            self.add_collection(principal, name, "").await.map(drop)
+        } else {
+            Err(StoreError::NotFound {
+                what: "collection",
+                name: name.to_string(),
+            })
+        }
+    }
+
+    pub(super) async fn list_collections(
+        &self,
+        principal: &Principal,
+        page: &PageRequest<CollectionName>,
+    ) -> Result<Page<Collection>, StoreError> {
+        let mut which = Predicate::of(principal);
+        if let Some(after) = &page.after {
+            which = which.greater("name", after.as_str());
+        }
+        let columns = ["name", "description", "created_at"];
+        let batches = self
+            .collections
+            .ordered(&which, &columns, "name", true, Some(page.size + 1))
+            .await?;
+        let mut sizes = self.collection_sizes(principal).await?;
+        let mut collections = Vec::new();
+        for row in rows(&batches) {
+            let name = row.text("name")?;
+            let (documents, chunks) = sizes.remove(name).unwrap_or_default();
+            collections.push(Collection {
+                name: CollectionName::new(name, "name").map_err(|error| corrupt(error.to_string()))?,
+                description: row.text("description")?.to_owned(),
+                documents,
+                chunks,
+                created_at: row.time("created_at")?,
+            });
+        }
+        Ok(Page::cut(collections, page.size, |collection| {
+            collection.name.to_string()
+        }))
+    }
+
+    /// Documents and chunks of each collection.
+    async fn collection_sizes(&self, principal: &Principal) -> Result<HashMap<String, (u64, u64)>, StoreError> {
+        let batches = self
+            .documents
+            .read(&Predicate::of(principal), &["collection", "chunks"])
+            .await?;
+        let mut sizes: HashMap<String, (u64, u64)> = HashMap::new();
+        for row in rows(&batches) {
+            let size = sizes.entry(row.text("collection")?.to_owned()).or_default();
+            size.0 += 1;
+            size.1 += u64::from(row.number("chunks")?);
+        }
+        Ok(sizes)
+    }
+
+    /// Deletes a collection with what is in it. The collection itself goes last, so that a crash leaves one that can be
+    /// deleted again.
+    pub(super) async fn delete_collection(
+        &self,
+        principal: &Principal,
+        name: &CollectionName,
+    ) -> Result<u64, StoreError> {
+        let _writing = self.writing.lock().await;
+        if !self.collection_exists(principal, name).await? {
+            return Err(StoreError::NotFound {
+                what: "collection",
+                name: name.to_string(),
+            });
+        }
+        let inside = Predicate::of(principal).is("collection", name.as_str());
+        let documents = self.document_rows(&inside).await?;
+        let deleted = self.drop_documents(&inside, &documents).await?;
+        self.facts.delete(&inside).await?;
+        self.collections
+            .delete(&Predicate::of(principal).is("name", name.as_str()))
+            .await?;
+        self.note_write(true);
+        Ok(deleted)
+    }
+}

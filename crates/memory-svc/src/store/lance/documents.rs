@@ -1,0 +1,350 @@
+//! Documents: putting, finding, listing, deleting. The order of the steps is explained in [`super`].
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::Inner;
+use super::predicate::Predicate;
+use super::rows::{Row, batch, corrupt, rows, vectors};
+use super::schema;
+use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, Put};
+use crate::names::{CollectionName, DocumentUri, Principal};
+use crate::page::{Page, PageRequest};
+use crate::store::StoreError;
+
+/// Metadata that a page of documents may carry, in bytes, before it is cut short: answers must fit into a message.
+const PAGE_METADATA_BYTES: usize = 1 << 20;
+
+const COLUMNS: [&str; 14] = [
+    "id",
+    "collection",
+    "uri",
+    "title",
+    "media_type",
+    "version",
+    "generation",
+    "chunks",
+    "bytes",
+    "text_bytes",
+    "content_sha256",
+    "metadata",
+    "created_at",
+    "updated_at",
+];
+
+/// A document and which chunks are its own.
+pub(super) struct DocumentRow {
+    pub(super) document: Document,
+    pub(super) generation: Uuid,
+}
+
+impl Inner {
+    pub(super) async fn put_document(&self, principal: &Principal, draft: DocumentDraft) -> Result<Put, StoreError> {
+        let _writing = self.writing.lock().await;
+        self.ensure_collection(principal, &draft.collection).await?;
+        let old = self.row_of_uri(principal, &draft.collection, &draft.uri).await?;
+        if let Some(old) = old
+            .as_ref()
+            .filter(|old| old.document.content_sha256 == draft.content_sha256)
+        {
+            return Ok(Put {
+                document: old.document.clone(),
+                unchanged: true,
+            });
+        }
+        let now = now();
+        let new = DocumentRow {
+            generation: Uuid::now_v7(),
+            document: Document {
+                id: old.as_ref().map_or_else(Uuid::now_v7, |old| old.document.id),
+                collection: draft.collection,
+                uri: draft.uri.as_str().to_owned(),
+                title: draft.title,
+                media_type: draft.media_type.to_owned(),
+                version: old.as_ref().map_or(1, |old| old.document.version.saturating_add(1)),
+                chunks: u32::try_from(draft.chunks.len()).unwrap_or(u32::MAX),
+                bytes: draft.bytes,
+                text_bytes: draft.chunks.last().map_or(0, |chunk| chunk.span.end),
+                content_sha256: draft.content_sha256,
+                created_at: old.as_ref().map_or(now, |old| old.document.created_at),
+                updated_at: now,
+                metadata: draft.metadata,
+            },
+        };
+        let done = self.switch(principal, old.as_ref(), &new, &draft.chunks).await;
+        // Failed or done: what is left over is invisible, and upkeep removes it.
+        self.note_write(old.is_some() || done.is_err());
+        done.map(|()| Put {
+            document: new.document,
+            unchanged: false,
+        })
+    }
+
+    /// The three steps of a put.
+    async fn switch(
+        &self,
+        principal: &Principal,
+        old: Option<&DocumentRow>,
+        new: &DocumentRow,
+        chunks: &[ChunkDraft],
+    ) -> Result<(), StoreError> {
+        let (row, chunks) = (document_row(principal, new)?, self.chunk_rows(principal, new, chunks)?);
+        self.hidden.write().await.insert(new.generation);
+        self.chunks.append(chunks).await?;
+        match old {
+            Some(_) => self.documents.upsert("id", row).await?,
+            None => self.documents.append(row).await?,
+        }
+        {
+            let mut hidden = self.hidden.write().await;
+            hidden.remove(&new.generation);
+            hidden.extend(old.map(|old| old.generation));
+        }
+        if let Some(old) = old {
+            self.drop_chunks_or_later(&[old.generation]).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn find_document(
+        &self,
+        principal: &Principal,
+        collection: &CollectionName,
+        uri: &DocumentUri,
+    ) -> Result<Option<Document>, StoreError> {
+        if !collection.is_default() && !self.collection_exists(principal, collection).await? {
+            return Err(StoreError::NotFound {
+                what: "collection",
+                name: collection.to_string(),
+            });
+        }
+        Ok(self
+            .row_of_uri(principal, collection, uri)
+            .await?
+            .map(|row| row.document))
+    }
+
+    async fn row_of_uri(
+        &self,
+        principal: &Principal,
+        collection: &CollectionName,
+        uri: &DocumentUri,
+    ) -> Result<Option<DocumentRow>, StoreError> {
+        let which = Predicate::of(principal)
+            .is("collection", collection.as_str())
+            .is("uri", uri.as_str());
+        Ok(self.document_rows(&which).await?.into_iter().next())
+    }
+
+    /// A document's row by its identifier.
+    pub(super) async fn document_row(&self, principal: &Principal, id: Uuid) -> Result<DocumentRow, StoreError> {
+        let which = Predicate::of(principal).is("id", &id.to_string());
+        let row = self.document_rows(&which).await?.into_iter().next();
+        row.ok_or_else(|| StoreError::NotFound {
+            what: "document",
+            name: id.to_string(),
+        })
+    }
+
+    pub(super) async fn document_rows(&self, which: &Predicate) -> Result<Vec<DocumentRow>, StoreError> {
+        let batches = self.documents.read(which, &COLUMNS).await?;
+        rows(&batches).map(read_document).collect()
+    }
+
+    pub(super) async fn list_documents(
+        &self,
+        principal: &Principal,
+        filter: &DocumentFilter,
+        page: &PageRequest<Uuid>,
+    ) -> Result<Page<Document>, StoreError> {
+        let mut which = Predicate::of(principal).starts_with("uri", &filter.uri_prefix);
+        if let Some(collection) = &filter.collection {
+            which = which.is("collection", collection.as_str());
+        }
+        if let Some(after) = page.after {
+            which = which.less("id", &after.to_string());
+        }
+        let batches = self
+            .documents
+            .ordered(&which, &COLUMNS, "id", false, Some(page.size + 1))
+            .await?;
+        let documents: Result<Vec<Document>, _> = rows(&batches)
+            .map(|row| read_document(row).map(|row| row.document))
+            .collect();
+        let documents = documents?;
+        let size = page.size.min(page_of_bounded_metadata(&documents));
+        Ok(Page::cut(documents, size, |document| document.id.to_string()))
+    }
+
+    pub(super) async fn delete_documents(&self, principal: &Principal, ids: &[Uuid]) -> Result<u64, StoreError> {
+        let _writing = self.writing.lock().await;
+        let which = Predicate::of(principal).any_of("id", ids.iter().map(Uuid::to_string));
+        let found = if ids.is_empty() {
+            Vec::new()
+        } else {
+            self.document_rows(&which).await?
+        };
+        let missing = ids.iter().find(|id| !found.iter().any(|row| row.document.id == **id));
+        if let Some(id) = missing {
+            return Err(StoreError::NotFound {
+                what: "document",
+                name: id.to_string(),
+            });
+        }
+        self.drop_documents(&which, &found).await
+    }
+
+    /// Deletes the documents `rows`, which are those that match `which`. The caller holds the write lock.
+    pub(super) async fn drop_documents(&self, which: &Predicate, rows: &[DocumentRow]) -> Result<u64, StoreError> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let generations: Vec<Uuid> = rows.iter().map(|row| row.generation).collect();
+        self.hidden.write().await.extend(&generations);
+        if let Err(error) = self.documents.delete(which).await {
+            // They are still there, so they must be seen.
+            self.hidden
+                .write()
+                .await
+                .retain(|generation| !generations.contains(generation));
+            return Err(error);
+        }
+        self.drop_chunks_or_later(&generations).await;
+        self.note_write(true);
+        Ok(rows.len() as u64)
+    }
+
+    /// Deletes hidden chunks; what cannot be deleted now stays hidden until upkeep can.
+    pub(super) async fn drop_chunks_or_later(&self, generations: &[Uuid]) {
+        if let Err(error) = self.drop_chunks(generations).await {
+            let error = solo_service::error::chain(&error);
+            tracing::warn!(%error, "chunks of a deleted version could not be removed yet; upkeep will try again");
+        }
+    }
+
+    /// Deletes the chunks of generations that no document has any more, and un-hides them.
+    pub(super) async fn drop_chunks(&self, generations: &[Uuid]) -> Result<(), StoreError> {
+        // A long list makes a slow filter.
+        for some in generations.chunks(1000) {
+            let which = Predicate::of_everybody("generation", some.iter().map(Uuid::to_string));
+            self.chunks.delete(&which).await?;
+            self.hidden
+                .write()
+                .await
+                .retain(|generation| !some.contains(generation));
+        }
+        Ok(())
+    }
+
+    fn chunk_rows(
+        &self,
+        principal: &Principal,
+        row: &DocumentRow,
+        chunks: &[ChunkDraft],
+    ) -> Result<RecordBatch, StoreError> {
+        let count = chunks.len();
+        let document = &row.document;
+        let same = |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, count))) as ArrayRef;
+        let ids = chunks.iter().map(|_| Uuid::now_v7().to_string());
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from_iter_values(ids)),
+            same(principal.as_str()),
+            same(document.collection.as_str()),
+            same(&document.id.to_string()),
+            same(&row.generation.to_string()),
+            Arc::new(UInt32Array::from_iter_values(0..document.chunks)),
+            same(&document.uri),
+            same(&document.title),
+            Arc::new(StringArray::from_iter_values(chunks.iter().map(|chunk| &chunk.heading))),
+            Arc::new(UInt32Array::from_iter_values(chunks.iter().map(|chunk| chunk.page))),
+            Arc::new(UInt64Array::from_iter_values(
+                chunks.iter().map(|chunk| chunk.span.start),
+            )),
+            Arc::new(UInt64Array::from_iter_values(chunks.iter().map(|chunk| chunk.span.end))),
+            Arc::new(LargeStringArray::from_iter_values(
+                chunks.iter().map(|chunk| &chunk.text),
+            )),
+            Arc::new(Int64Array::from_value(document.updated_at.as_microsecond(), count)),
+            vectors(chunks.iter().map(|chunk| chunk.vector.as_slice()), self.dimension)?,
+        ];
+        batch(schema::chunks(self.dimension), columns)
+    }
+}
+
+/// The present, as precise as it is stored.
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
+}
+
+/// How many of `documents` carry no more metadata than fits; at least one.
+fn page_of_bounded_metadata(documents: &[Document]) -> usize {
+    let mut bytes = 0;
+    let fitting = documents.iter().take_while(|document| {
+        bytes += Value::Object(document.metadata.clone()).to_string().len();
+        bytes <= PAGE_METADATA_BYTES
+    });
+    fitting.count().max(1)
+}
+
+fn document_row(principal: &Principal, row: &DocumentRow) -> Result<RecordBatch, StoreError> {
+    let DocumentRow { document, generation } = row;
+    let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
+    let number = |value: u32| Arc::new(UInt32Array::from(vec![value])) as ArrayRef;
+    let large = |value: u64| Arc::new(UInt64Array::from(vec![value])) as ArrayRef;
+    let time = |value: Timestamp| Arc::new(Int64Array::from(vec![value.as_microsecond()])) as ArrayRef;
+    let columns = vec![
+        text(&document.id.to_string()),
+        text(principal.as_str()),
+        text(document.collection.as_str()),
+        text(&document.uri),
+        text(&document.title),
+        text(&document.media_type),
+        number(document.version),
+        text(&generation.to_string()),
+        number(document.chunks),
+        large(document.bytes),
+        large(document.text_bytes),
+        text(&hex::encode(document.content_sha256)),
+        text(&Value::Object(document.metadata.clone()).to_string()),
+        time(document.created_at),
+        time(document.updated_at),
+    ];
+    batch(schema::documents(), columns)
+}
+
+fn read_document(row: Row<'_>) -> Result<DocumentRow, StoreError> {
+    let mut content_sha256 = [0; 32];
+    hex::decode_to_slice(row.text("content_sha256")?, &mut content_sha256)
+        .map_err(|error| corrupt(format!("content_sha256 holds no hash: {error}")))?;
+    let metadata: Map<String, Value> = serde_json::from_str(row.text("metadata")?)
+        .map_err(|error| corrupt(format!("metadata holds no JSON object: {error}")))?;
+    Ok(DocumentRow {
+        generation: row.id("generation")?,
+        document: Document {
+            id: row.id("id")?,
+            collection: read_collection(row)?,
+            uri: row.text("uri")?.to_owned(),
+            title: row.text("title")?.to_owned(),
+            media_type: row.text("media_type")?.to_owned(),
+            version: row.number("version")?,
+            chunks: row.number("chunks")?,
+            bytes: row.large("bytes")?,
+            text_bytes: row.large("text_bytes")?,
+            content_sha256,
+            created_at: row.time("created_at")?,
+            updated_at: row.time("updated_at")?,
+            metadata,
+        },
+    })
+}
+
+/// The column `collection`.
+pub(super) fn read_collection(row: Row<'_>) -> Result<CollectionName, StoreError> {
+    let name = row.text("collection")?;
+    CollectionName::new(name, "collection").map_err(|error| corrupt(error.to_string()))
+}

@@ -1,0 +1,278 @@
+//! Facts: one row a version. All changes of a call are one merge, hence one commit: all or none.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::Inner;
+use super::documents::{now, read_collection};
+use super::nearest::FACT_COLUMNS;
+use super::predicate::Predicate;
+use super::rows::{Row, batch, rows, vectors};
+use super::schema;
+use crate::fact::{Fact, FactChange, FactDraft, Forgotten, Known, Selector};
+use crate::names::Principal;
+use crate::page::PageRequest;
+use crate::store::{FactPage, StoreError};
+
+/// A version of a fact with what only the store knows of it.
+#[derive(Clone)]
+struct FactRow {
+    row: Uuid,
+    fact: Fact,
+    ended_at: Option<Timestamp>,
+    vector: Vec<f32>,
+}
+
+impl FactRow {
+    fn new(draft: FactDraft, id: Uuid, version: u32, now: Timestamp) -> Self {
+        let FactDraft {
+            text,
+            confidence,
+            valid_from,
+            valid_to,
+            provenance,
+            collection,
+            vector,
+        } = draft;
+        let fact = Fact {
+            id,
+            text,
+            confidence,
+            valid_from,
+            valid_to,
+            provenance,
+            version,
+            created_at: now,
+            collection,
+        };
+        Self {
+            row: Uuid::now_v7(),
+            fact,
+            ended_at: None,
+            vector,
+        }
+    }
+
+    /// Ends it: it was valid until `until`, unless it was known to end before.
+    fn end(&mut self, until: Timestamp, now: Timestamp) {
+        self.fact.valid_to = Some(self.fact.valid_to.map_or(until, |known| known.min(until)));
+        self.ended_at = Some(now);
+    }
+}
+
+impl Inner {
+    pub(super) async fn apply_facts(
+        &self,
+        principal: &Principal,
+        changes: Vec<FactChange>,
+    ) -> Result<Vec<Fact>, StoreError> {
+        let _writing = self.writing.lock().await;
+        let mut latest = self.latest_versions(principal, &changes).await?;
+        let now = now();
+        let (mut answers, mut written) = (Vec::with_capacity(changes.len()), Vec::new());
+        for change in changes {
+            match change {
+                FactChange::Add(draft) => {
+                    self.ensure_collection(principal, &draft.collection).await?;
+                    let new = FactRow::new(draft, Uuid::now_v7(), 1, now);
+                    answers.push(new.fact.clone());
+                    written.push(new);
+                }
+                FactChange::Supersede(known, draft) => {
+                    self.ensure_collection(principal, &draft.collection).await?;
+                    let mut old = expected(&mut latest, known)?;
+                    let new = FactRow::new(draft, known.id, known.version.saturating_add(1), now);
+                    old.end(new.fact.valid_from.unwrap_or(now), now);
+                    answers.push(new.fact.clone());
+                    written.extend([old, new]);
+                }
+                FactChange::Retract(known) => {
+                    let mut old = expected(&mut latest, known)?;
+                    answers.push(old.fact.clone());
+                    old.end(now, now);
+                    written.push(old);
+                }
+            }
+        }
+        self.facts.upsert("row", self.fact_rows(principal, &written)?).await?;
+        self.note_write(false);
+        Ok(answers)
+    }
+
+    /// The newest version of each fact that `changes` name.
+    async fn latest_versions(
+        &self,
+        principal: &Principal,
+        changes: &[FactChange],
+    ) -> Result<HashMap<Uuid, FactRow>, StoreError> {
+        let ids: Vec<String> = changes
+            .iter()
+            .filter_map(|change| Some(change.known()?.id.to_string()))
+            .collect();
+        let mut latest = HashMap::new();
+        if ids.is_empty() {
+            return Ok(latest);
+        }
+        let columns = [&FACT_COLUMNS[..], &["created_at", "ended_at", "vector"]].concat();
+        let batches = self
+            .facts
+            .read(&Predicate::of(principal).any_of("id", ids), &columns)
+            .await?;
+        for row in rows(&batches) {
+            let version = FactRow {
+                row: row.id("row")?,
+                fact: read_fact(row)?,
+                ended_at: row.maybe_time("ended_at")?,
+                vector: row.vector()?,
+            };
+            let newest = latest.entry(version.fact.id).or_insert_with(|| version.clone());
+            if newest.fact.version < version.fact.version {
+                *newest = version;
+            }
+        }
+        Ok(latest)
+    }
+
+    pub(super) async fn list_facts(
+        &self,
+        principal: &Principal,
+        past: bool,
+        page: &PageRequest<Uuid>,
+    ) -> Result<FactPage, StoreError> {
+        let mut which = Predicate::of(principal);
+        if !past {
+            which = which.holding(now().as_microsecond());
+        }
+        if let Some(after) = page.after {
+            which = which.less("row", &after.to_string());
+        }
+        let columns = [&FACT_COLUMNS[..], &["created_at"]].concat();
+        let batches = self
+            .facts
+            .ordered(&which, &columns, "row", false, Some(page.size + 1))
+            .await?;
+        let mut facts = Vec::new();
+        for row in rows(&batches) {
+            facts.push((row.id("row")?, read_fact(row)?));
+        }
+        let page = crate::page::Page::cut(facts, page.size, |(row, _)| row.to_string());
+        Ok(FactPage {
+            items: page.items.into_iter().map(|(_, fact)| fact).collect(),
+            next: page.next,
+        })
+    }
+
+    pub(super) async fn forget(&self, principal: &Principal, selector: &Selector) -> Result<Forgotten, StoreError> {
+        let _writing = self.writing.lock().await;
+        let everything = Predicate::of(principal);
+        let which = match selector {
+            Selector::Fact(id) => everything.clone().is("id", &id.to_string()),
+            Selector::Dialogue(dialogue) => everything.clone().is("dialogue", dialogue),
+            Selector::Everything => everything.clone(),
+        };
+        let mut forgotten = Forgotten {
+            facts: self.count_facts(&which).await?,
+            documents: 0,
+        };
+        if let Selector::Fact(id) = selector
+            && forgotten.facts == 0
+        {
+            return Err(StoreError::NotFound {
+                what: "fact",
+                name: id.to_string(),
+            });
+        }
+        if *selector == Selector::Everything {
+            let documents = self.document_rows(&everything).await?;
+            forgotten.documents = self.drop_documents(&everything, &documents).await?;
+            self.collections.delete(&everything).await?;
+        }
+        self.facts.delete(&which).await?;
+        self.note_write(true);
+        Ok(forgotten)
+    }
+
+    /// Facts behind a filter, each counted once.
+    async fn count_facts(&self, which: &Predicate) -> Result<u64, StoreError> {
+        let batches = self.facts.read(which, &["id"]).await?;
+        let ids: Result<std::collections::HashSet<Uuid>, _> = rows(&batches).map(|row| row.id("id")).collect();
+        Ok(ids?.len() as u64)
+    }
+
+    fn fact_rows(&self, principal: &Principal, versions: &[FactRow]) -> Result<RecordBatch, StoreError> {
+        let text = |of: &dyn Fn(&FactRow) -> String| {
+            Arc::new(StringArray::from_iter_values(versions.iter().map(of))) as ArrayRef
+        };
+        let time = |of: &dyn Fn(&FactRow) -> Option<Timestamp>| {
+            let micros = versions
+                .iter()
+                .map(|version| of(version).map(Timestamp::as_microsecond));
+            Arc::new(micros.collect::<Int64Array>()) as ArrayRef
+        };
+        let columns: Vec<ArrayRef> = vec![
+            text(&|version| version.row.to_string()),
+            text(&|version| version.fact.id.to_string()),
+            text(&|_| principal.as_str().to_owned()),
+            text(&|version| version.fact.collection.to_string()),
+            text(&|version| version.fact.text.clone()),
+            Arc::new(Float32Array::from_iter_values(
+                versions.iter().map(|version| version.fact.confidence),
+            )),
+            time(&|version| version.fact.valid_from),
+            time(&|version| version.fact.valid_to),
+            text(&|version| version.fact.provenance.clone()),
+            text(&|version| dialogue(&version.fact.provenance).to_owned()),
+            Arc::new(UInt32Array::from_iter_values(
+                versions.iter().map(|version| version.fact.version),
+            )),
+            time(&|version| Some(version.fact.created_at)),
+            time(&|version| version.ended_at),
+            vectors(versions.iter().map(|version| version.vector.as_slice()), self.dimension)?,
+        ];
+        batch(schema::facts(self.dimension), columns)
+    }
+}
+
+/// Takes the newest version out of `latest` if it is the one that the caller knows.
+fn expected(latest: &mut HashMap<Uuid, FactRow>, known: Known) -> Result<FactRow, StoreError> {
+    let Known { id, version } = known;
+    let found = latest.remove(&id).ok_or_else(|| StoreError::NotFound {
+        what: "fact",
+        name: id.to_string(),
+    })?;
+    if found.ended_at.is_some() {
+        return Err(StoreError::FactEnded { id });
+    }
+    if found.fact.version != version {
+        return Err(StoreError::FactChanged {
+            id,
+            expected: version,
+            found: found.fact.version,
+        });
+    }
+    Ok(found)
+}
+
+/// The dialogue of a provenance "dialogue/turn".
+fn dialogue(provenance: &str) -> &str {
+    provenance.split('/').next().unwrap_or_default()
+}
+
+/// A row's fact; the row has [`FACT_COLUMNS`] and `created_at`.
+pub(super) fn read_fact(row: Row<'_>) -> Result<Fact, StoreError> {
+    Ok(Fact {
+        id: row.id("id")?,
+        text: row.text("text")?.to_owned(),
+        confidence: row.fraction("confidence")?,
+        valid_from: row.maybe_time("valid_from")?,
+        valid_to: row.maybe_time("valid_to")?,
+        provenance: row.text("provenance")?.to_owned(),
+        version: row.number("version")?,
+        created_at: row.time("created_at")?,
+        collection: read_collection(row)?,
+    })
+}

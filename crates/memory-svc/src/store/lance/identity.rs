@@ -1,0 +1,76 @@
+//! What the store is: which version of its tables, and whose vectors are in it. Written once, checked at every start.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, StringArray, UInt32Array};
+use jiff::Timestamp;
+use lancedb::Connection;
+use solo_service::StartupError;
+
+use super::rows::{batch, rows};
+use super::schema;
+use super::table::Table;
+use crate::embedding::Identity;
+use crate::store::StoreError;
+
+const TABLE: &str = "meta";
+
+/// Refuses a store that this process must not open; false: it is new, and [`record`] is to be called.
+pub(super) async fn check(database: &Connection, path: &Path, embedding: &Identity) -> Result<bool, StartupError> {
+    let Some((version, found)) = read(database, path).await.map_err(StartupError::other)? else {
+        // Tables without the record are a first start that did not end, and empty: the record comes before any data.
+        return Ok(false);
+    };
+    if version != schema::VERSION {
+        return Err(StartupError::Config(format!(
+            "the store in {} has version {version} and this program reads version {}: use the program that wrote it, \
+             or set memory.path to another folder to begin anew",
+            path.display(),
+            schema::VERSION
+        )));
+    }
+    if found != *embedding {
+        return Err(StartupError::Config(format!(
+            "the store in {} was made with the embedding model {found}, but memory.embedding.model is {embedding}: set \
+             it back to \"{}\", or set memory.path to another folder and put the documents again",
+            path.display(),
+            found.model
+        )));
+    }
+    Ok(true)
+}
+
+/// Writes the record of a new store, after all its tables were made and before any data is.
+pub(super) async fn record(database: &Connection, path: &Path, embedding: &Identity) -> Result<(), StoreError> {
+    let dimension = u32::try_from(embedding.dimension).unwrap_or(u32::MAX);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt32Array::from(vec![schema::VERSION])),
+        Arc::new(StringArray::from(vec![embedding.model.as_str()])),
+        Arc::new(UInt32Array::from(vec![dimension])),
+        Arc::new(StringArray::from(vec![concat!(
+            "memory-svc ",
+            env!("CARGO_PKG_VERSION")
+        )])),
+        Arc::new(Int64Array::from(vec![Timestamp::now().as_microsecond()])),
+    ];
+    let table = Table::open(database, path, TABLE, schema::meta()).await?;
+    table.append(batch(schema::meta(), columns)?).await
+}
+
+/// The record, if it was written. Asks for no more columns than it needs: a newer version may have others.
+async fn read(database: &Connection, path: &Path) -> Result<Option<(u32, Identity)>, StoreError> {
+    let Some(table) = Table::existing(database, path, TABLE).await? else {
+        return Ok(None);
+    };
+    let batches = table
+        .collect(table.scan(None, &["schema_version", "model", "dimension"]).await?)
+        .await?;
+    let mut rows = rows(&batches);
+    let Some(row) = rows.next() else { return Ok(None) };
+    let identity = Identity {
+        model: row.text("model")?.to_owned(),
+        dimension: row.number("dimension")? as usize,
+    };
+    Ok(Some((row.number("schema_version")?, identity)))
+}

@@ -1,0 +1,251 @@
+//! Search: exact cosine over every vector that the filter lets through. No index yet: a flat scan of ten thousand pieces
+//! takes a few milliseconds, and it is never stale.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use super::Inner;
+use super::documents::now;
+use super::facts::read_fact;
+use super::predicate::Predicate;
+use super::rows::{Row, rows};
+use super::table::{DISTANCE, Rows, Table};
+use crate::chunk;
+use crate::extract::first_words;
+use crate::fact::Fact;
+use crate::names::Principal;
+use crate::query::{Citation, Filter, Found, Hit, HitKind, Query};
+use crate::store::StoreError;
+
+const CHUNK_COLUMNS: [&str; 10] = [
+    "id",
+    "document",
+    "uri",
+    "title",
+    "heading",
+    "page",
+    "start",
+    "end",
+    "text",
+    "created_at",
+];
+pub(super) const FACT_COLUMNS: [&str; 9] = [
+    "row",
+    "id",
+    "collection",
+    "text",
+    "confidence",
+    "valid_from",
+    "valid_to",
+    "provenance",
+    "version",
+];
+
+/// Numbers of rows behind filters, remembered while the tables do not change: counting costs as much as searching.
+#[derive(Default)]
+pub(super) struct Counts(Mutex<HashMap<String, u64>>);
+
+impl Counts {
+    /// Filters that are remembered at most.
+    const MOST: usize = 256;
+
+    pub(super) fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn get(&self, key: &str) -> Option<u64> {
+        self.lock().get(key).copied()
+    }
+
+    fn set(&self, key: String, count: u64) {
+        let mut counts = self.lock();
+        if counts.len() >= Self::MOST {
+            counts.clear();
+        }
+        counts.insert(key, count);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many rows a filter lets through.
+enum Count {
+    Known(u64),
+    Asked { key: String, rows: Rows },
+}
+
+impl Inner {
+    pub(super) async fn nearest(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError> {
+        let Query {
+            vector,
+            filter,
+            limit,
+            min_score,
+            vectors,
+        } = query;
+        let now = now().as_microsecond();
+        let of_documents = filter.kind != Some(HitKind::Fact);
+        let of_facts =
+            filter.kind != Some(HitKind::Document) && filter.documents.is_empty() && filter.uri_prefix.is_empty();
+        let extra: &[&str] = if *vectors { &["vector"] } else { &[] };
+        let chunk_columns = [&CHUNK_COLUMNS[..], extra].concat();
+        let fact_columns = [&FACT_COLUMNS[..], &["created_at"], extra].concat();
+        // Which generations are hidden and which state the tables have must be read together: see the parent's header.
+        let hidden = self.hidden.read().await;
+        let visible = chunk_filter(principal, filter).none_of("generation", hidden.iter().map(Uuid::to_string));
+        let holding = bounded(Predicate::of(principal), filter).holding(now);
+        // Without the time, which would make every count new; a fact that expires meanwhile is still counted.
+        let lasting = bounded(Predicate::of(principal), filter).not_ended();
+        let (chunks, facts) = futures::try_join!(
+            async {
+                if !of_documents {
+                    return Ok(None);
+                }
+                let rows = self.chunks.nearest(&visible, &chunk_columns, vector, *limit).await?;
+                Ok(Some((rows, self.count(&self.chunks, "ordinal", &visible).await?)))
+            },
+            async {
+                if !of_facts {
+                    return Ok(None);
+                }
+                let rows = self.facts.nearest(&holding, &fact_columns, vector, *limit).await?;
+                Ok::<_, StoreError>(Some((rows, self.count(&self.facts, "version", &lasting).await?)))
+            },
+        )?;
+        drop(hidden);
+        let mut found = Found::default();
+        if let Some((nearest, count)) = chunks {
+            found.searched += self.counted(&self.chunks, count).await?;
+            for row in rows(&self.chunks.collect(nearest).await?) {
+                found.hits.push(chunk_hit(row, *vectors)?);
+            }
+        }
+        if let Some((nearest, count)) = facts {
+            found.searched += self.counted(&self.facts, count).await?;
+            for row in rows(&self.facts.collect(nearest).await?) {
+                found.hits.push(fact_hit(row, *vectors)?);
+            }
+        }
+        found.hits.retain(|hit| hit.score >= *min_score);
+        // Equal scores: the newer first, so that the order is always the same.
+        found
+            .hits
+            .sort_by(|a, b| b.score.total_cmp(&a.score).then(b.id.cmp(&a.id)));
+        found.hits.truncate(*limit);
+        Ok(found)
+    }
+
+    pub(super) async fn near_facts(
+        &self,
+        principal: &Principal,
+        vector: &[f32],
+        limit: usize,
+    ) -> Result<Vec<(Fact, f32)>, StoreError> {
+        let which = Predicate::of(principal).holding(now().as_microsecond());
+        let columns = [&FACT_COLUMNS[..], &["created_at"]].concat();
+        let batches = self
+            .facts
+            .collect(self.facts.nearest(&which, &columns, vector, limit).await?)
+            .await?;
+        let facts: Result<Vec<_>, _> = rows(&batches).map(|row| Ok((read_fact(row)?, score(row)?))).collect();
+        let mut facts = facts?;
+        facts.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.id.cmp(&a.0.id)));
+        Ok(facts)
+    }
+
+    /// Starts to count what is behind a filter, on the table's present state, unless the number is known.
+    async fn count(&self, table: &Table, column: &str, which: &Predicate) -> Result<Count, StoreError> {
+        let key = format!("{column} {} {}", table.version().await?, which.expr());
+        Ok(match self.counts.get(&key) {
+            Some(count) => Count::Known(count),
+            None => Count::Asked {
+                key,
+                rows: table.scan(Some(which), &[column]).await?,
+            },
+        })
+    }
+
+    async fn counted(&self, table: &Table, count: Count) -> Result<u64, StoreError> {
+        match count {
+            Count::Known(count) => Ok(count),
+            Count::Asked { key, rows } => {
+                let count = table
+                    .collect(rows)
+                    .await?
+                    .iter()
+                    .map(|batch| batch.num_rows() as u64)
+                    .sum();
+                self.counts.set(key, count);
+                Ok(count)
+            }
+        }
+    }
+}
+
+fn chunk_filter(principal: &Principal, filter: &Filter) -> Predicate {
+    bounded(Predicate::of(principal), filter)
+        .any_of("document", filter.documents.iter().map(Uuid::to_string))
+        .starts_with("uri", &filter.uri_prefix)
+}
+
+fn bounded(mut which: Predicate, filter: &Filter) -> Predicate {
+    which = which.any_of("collection", filter.collections.iter().map(ToString::to_string));
+    if let Some(after) = filter.created_after {
+        which = which.later("created_at", after.as_microsecond());
+    }
+    if let Some(before) = filter.created_before {
+        which = which.earlier("created_at", before.as_microsecond());
+    }
+    which
+}
+
+/// Cosine similarity: rounding may carry the distance a little out of its range.
+fn score(row: Row<'_>) -> Result<f32, StoreError> {
+    Ok((1.0 - row.fraction(DISTANCE)?).clamp(-1.0, 1.0))
+}
+
+fn chunk_hit(row: Row<'_>, vector: bool) -> Result<Hit, StoreError> {
+    let text = row.long_text("text")?;
+    let shown = chunk::trimmed(text, 0..text.len());
+    let start = row.large("start")?;
+    Ok(Hit {
+        id: row.id("id")?,
+        kind: HitKind::Document,
+        score: score(row)?,
+        created_at: row.time("created_at")?,
+        citation: Citation {
+            document: row.id("document")?,
+            title: row.text("title")?.to_owned(),
+            uri: row.text("uri")?.to_owned(),
+            page: row.number("page")?,
+            heading: row.text("heading")?.to_owned(),
+            range: start + shown.start as u64..start + shown.end as u64,
+            text: text[shown].to_owned(),
+        },
+        vector: if vector { row.vector()? } else { Vec::new() },
+    })
+}
+
+fn fact_hit(row: Row<'_>, vector: bool) -> Result<Hit, StoreError> {
+    let fact = read_fact(row)?;
+    Ok(Hit {
+        id: fact.id,
+        kind: HitKind::Fact,
+        score: score(row)?,
+        created_at: fact.created_at,
+        citation: Citation {
+            document: fact.id,
+            title: first_words(&fact.text),
+            uri: format!("fact:{}", fact.id),
+            page: 0,
+            heading: String::new(),
+            range: 0..fact.text.len() as u64,
+            text: fact.text,
+        },
+        vector: if vector { row.vector()? } else { Vec::new() },
+    })
+}

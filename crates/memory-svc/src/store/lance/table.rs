@@ -1,0 +1,297 @@
+//! One Lance table, opened once and kept: the few operations that the store needs, with its errors.
+
+use std::path::{Path, PathBuf};
+
+use arrow_array::{RecordBatch, RecordBatchIterator};
+use arrow_schema::SchemaRef;
+use futures::TryStreamExt;
+use lancedb::query::{ColumnOrdering, ExecutableQuery, Query, QueryBase, Select};
+use lancedb::table::{CompactionOptions, OptimizeAction};
+use lancedb::{Connection, DistanceType};
+
+use super::predicate::Predicate;
+use crate::store::StoreError;
+
+/// Rows that a file should have: enough to read fast, few enough that joining small files rewrites little.
+const ROWS_PER_FILE: usize = 16_384;
+/// The column that a nearest-neighbour search adds: cosine distance, 0 to 2.
+pub(super) const DISTANCE: &str = "_distance";
+
+/// A table.
+pub(super) struct Table {
+    table: lancedb::Table,
+    path: PathBuf,
+}
+
+/// Rows on their way, of the state that the table had when it was asked.
+pub(super) type Rows = lancedb::arrow::SendableRecordBatchStream;
+
+/// A database's error as the store's.
+pub(super) fn failed(path: &Path, doing: &'static str, error: lancedb::Error) -> StoreError {
+    if is_disk_full(&error) {
+        StoreError::DiskFull {
+            path: path.to_owned(),
+            source: error.into(),
+        }
+    } else {
+        StoreError::Backend {
+            doing,
+            source: error.into(),
+        }
+    }
+}
+
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| {
+            matches!(
+                io.kind(),
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+            )
+        }) {
+            return true;
+        }
+        next = error.source();
+    }
+    // Some layers keep only the text of what they wrap.
+    error.to_string().contains("No space left on device")
+}
+
+impl Table {
+    /// Opens a table as it is, if there is one.
+    pub(super) async fn existing(database: &Connection, path: &Path, name: &str) -> Result<Option<Self>, StoreError> {
+        match database.open_table(name).execute().await {
+            Ok(table) => Ok(Some(Self {
+                table,
+                path: path.to_owned(),
+            })),
+            Err(lancedb::Error::TableNotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(path, "opened a table", error)),
+        }
+    }
+
+    /// Opens a table, or makes an empty one.
+    pub(super) async fn open(
+        database: &Connection,
+        path: &Path,
+        name: &str,
+        schema: SchemaRef,
+    ) -> Result<Self, StoreError> {
+        // Opened first: creating what exists would write a little, which a full disk refuses.
+        let table = match Self::existing(database, path, name).await? {
+            Some(table) => table,
+            None => {
+                let made = database.create_empty_table(name, schema.clone()).execute().await;
+                let table = made.map_err(|error| failed(path, "made a table", error))?;
+                Self {
+                    table,
+                    path: path.to_owned(),
+                }
+            }
+        };
+        let found = table
+            .table
+            .schema()
+            .await
+            .map_err(table.failed("read a table's columns"))?;
+        let same = found.fields().len() == schema.fields().len()
+            && found
+                .fields()
+                .iter()
+                .zip(schema.fields())
+                .all(|(found, wanted)| found.name() == wanted.name() && found.data_type() == wanted.data_type());
+        if !same {
+            let problem = format!(
+                "table {name} in {} has other columns than this version wrote",
+                path.display()
+            );
+            return Err(StoreError::Corrupt { problem });
+        }
+        Ok(table)
+    }
+
+    fn failed(&self, doing: &'static str) -> impl FnOnce(lancedb::Error) -> StoreError {
+        move |error| failed(&self.path, doing, error)
+    }
+
+    /// Number of rows.
+    pub(super) async fn len(&self) -> Result<u64, StoreError> {
+        Ok(self.table.count_rows(None).await.map_err(self.failed("counted rows"))? as u64)
+    }
+
+    /// Number of the table's state.
+    pub(super) async fn version(&self) -> Result<u64, StoreError> {
+        self.table
+            .version()
+            .await
+            .map_err(self.failed("read a table's version"))
+    }
+
+    /// Appends rows: one commit.
+    pub(super) async fn append(&self, rows: RecordBatch) -> Result<(), StoreError> {
+        self.table
+            .add(rows)
+            .execute()
+            .await
+            .map_err(self.failed("appended rows"))?;
+        Ok(())
+    }
+
+    /// Replaces rows with the same `key` and appends the others: one commit.
+    pub(super) async fn upsert(&self, key: &str, rows: RecordBatch) -> Result<(), StoreError> {
+        let schema = rows.schema();
+        let mut merge = self.table.merge_insert(&[key]);
+        merge.when_matched_update_all(None).when_not_matched_insert_all();
+        merge
+            .execute(Box::new(RecordBatchIterator::new([Ok(rows)], schema)))
+            .await
+            .map_err(self.failed("replaced rows"))?;
+        Ok(())
+    }
+
+    /// Deletes rows: one commit. Says how many.
+    pub(super) async fn delete(&self, which: &Predicate) -> Result<u64, StoreError> {
+        Ok(self
+            .table
+            .delete(which.expr())
+            .await
+            .map_err(self.failed("deleted rows"))?
+            .num_deleted_rows)
+    }
+
+    /// Asks for rows; the answer is of the table's present state, however long reading it takes.
+    pub(super) async fn scan(&self, which: Option<&Predicate>, columns: &[&str]) -> Result<Rows, StoreError> {
+        self.start(self.query(which, columns)).await
+    }
+
+    /// Rows in the order of a column; `limit`: at most so many.
+    pub(super) async fn ordered(
+        &self,
+        which: &Predicate,
+        columns: &[&str],
+        by: &str,
+        ascending: bool,
+        limit: Option<usize>,
+    ) -> Result<Vec<RecordBatch>, StoreError> {
+        let order = if ascending {
+            ColumnOrdering::asc_nulls_last
+        } else {
+            ColumnOrdering::desc_nulls_last
+        };
+        let mut query = self
+            .query(Some(which), columns)
+            .order_by(Some(vec![order(by.to_owned())]));
+        if let Some(limit) = limit {
+            query = query.limit(limit);
+        }
+        self.collect(self.start(query).await?).await
+    }
+
+    /// Asks for the rows nearest to a vector, by cosine distance; [`DISTANCE`] says how near.
+    pub(super) async fn nearest(
+        &self,
+        which: &Predicate,
+        columns: &[&str],
+        vector: &[f32],
+        limit: usize,
+    ) -> Result<Rows, StoreError> {
+        let columns: Vec<&str> = columns.iter().copied().chain([DISTANCE]).collect();
+        let query = self
+            .query(Some(which), &columns)
+            .limit(limit)
+            .nearest_to(vector)
+            .map_err(self.failed("read a query vector"))?
+            .distance_type(DistanceType::Cosine);
+        self.start(query).await
+    }
+
+    fn query(&self, which: Option<&Predicate>, columns: &[&str]) -> Query {
+        let query = self.table.query().select(Select::columns(columns));
+        match which {
+            Some(which) => query.only_if_expr(which.expr().clone()),
+            None => query,
+        }
+    }
+
+    async fn start(&self, query: impl ExecutableQuery) -> Result<Rows, StoreError> {
+        query.execute().await.map_err(self.failed("started a query"))
+    }
+
+    /// All rows of an answer.
+    pub(super) async fn collect(&self, rows: Rows) -> Result<Vec<RecordBatch>, StoreError> {
+        rows.try_collect().await.map_err(self.failed("read rows"))
+    }
+
+    /// All rows that match.
+    pub(super) async fn read(&self, which: &Predicate, columns: &[&str]) -> Result<Vec<RecordBatch>, StoreError> {
+        self.collect(self.scan(Some(which), columns).await?).await
+    }
+
+    /// Joins small files; `erase`: writes every deleted row out, even where there are few.
+    pub(super) async fn compact(&self, erase: bool) -> Result<(), StoreError> {
+        let options = CompactionOptions {
+            target_rows_per_fragment: ROWS_PER_FILE,
+            materialize_deletions_threshold: if erase { 0.0 } else { 0.1 },
+            num_threads: Some(1),
+            ..CompactionOptions::default()
+        };
+        let action = OptimizeAction::Compact {
+            options,
+            remap_options: None,
+        };
+        self.table
+            .optimize(action)
+            .await
+            .map_err(self.failed("joined small files"))?;
+        Ok(())
+    }
+
+    /// Removes the files of states older than `retain`, and those that no state refers to. No write may run meanwhile.
+    pub(super) async fn prune(&self, retain: std::time::Duration) -> Result<(), StoreError> {
+        let older_than = lancedb::table::Duration::from_std(retain).ok();
+        // The folder has one owner and the caller holds the write lock: what no state refers to is a crash's leavings.
+        let action = OptimizeAction::Prune {
+            older_than,
+            delete_unverified: Some(true),
+            error_if_tagged_old_versions: None,
+        };
+        self.table
+            .optimize(action)
+            .await
+            .map_err(self.failed("removed old files"))?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Error, ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_however_it_is_wrapped() {
+        let wrapped = |error: Error| lancedb::Error::Other {
+            message: "x".into(),
+            source: Some(error.into()),
+        };
+        let full = failed(
+            Path::new("/store"),
+            "appended rows",
+            wrapped(ErrorKind::StorageFull.into()),
+        );
+        assert!(matches!(full, StoreError::DiskFull { .. }), "{full:?}");
+        assert!(full.to_string().contains("/store"));
+        let text = lancedb::Error::Runtime {
+            message: "LanceError(IO): No space left on device (os error 28)".into(),
+        };
+        assert!(matches!(
+            failed(Path::new("/store"), "x", text),
+            StoreError::DiskFull { .. }
+        ));
+        let other = failed(Path::new("/store"), "x", wrapped(ErrorKind::PermissionDenied.into()));
+        assert!(matches!(other, StoreError::Backend { .. }), "{other:?}");
+    }
+}

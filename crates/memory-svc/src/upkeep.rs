@@ -1,0 +1,82 @@
+//! Looks after the store in the background: each put leaves a small file and each deletion leaves what it deleted, until
+//! somebody tidies up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use solo_service::CancellationToken;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::config::UpkeepConfig;
+use crate::store::{Store, StoreError};
+
+/// Wait after a failure (a full disk, say) before trying again.
+const RETRY: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy)]
+enum Work {
+    Compact,
+    Prune,
+}
+
+/// Compacts when enough was written or something deleted must leave the disk; prunes once the readers that may use the
+/// old files are done. Ends on shutdown; what it was doing then is either committed or did not happen.
+pub async fn run(store: Arc<dyn Store>, config: UpkeepConfig, shutdown: CancellationToken) {
+    let mut backlog = store.backlog();
+    // What the last process left is removed soon after the start.
+    let mut prune_at = Some(Instant::now() + config.retain());
+    loop {
+        let due = async {
+            match prune_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let much = async {
+            backlog
+                .wait_for(|backlog| backlog.erased || backlog.writes >= config.after_writes)
+                .await
+                .map(drop)
+        };
+        let work = tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = due => Work::Prune,
+            waited = much => match waited {
+                Ok(()) => Work::Compact,
+                // The store is gone.
+                Err(_) => return,
+            },
+        };
+        let working = async {
+            match work {
+                Work::Compact => store.compact().await,
+                Work::Prune => store.prune(config.retain()).await,
+            }
+        };
+        let done = tokio::select! {
+            () = shutdown.cancelled() => return,
+            done = working => done,
+        };
+        prune_at = match (work, &done) {
+            (Work::Prune, Ok(())) => None,
+            // A moment longer, so that the state before this one is old enough. After a failure too: pruning makes the
+            // room that joining files may have lacked.
+            (Work::Compact, _) => Some(Instant::now() + config.retain() + Duration::from_millis(100)),
+            (Work::Prune, Err(_)) => prune_at,
+        };
+        if let Err(error) = done
+            && !pause(&error, &shutdown).await
+        {
+            return;
+        }
+    }
+}
+
+/// Reports a failure and waits; false: the service stops.
+async fn pause(error: &StoreError, shutdown: &CancellationToken) -> bool {
+    tracing::error!(error = %solo_service::error::chain(error), retry_s = RETRY.as_secs(), "upkeep of the store failed");
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        () = sleep(RETRY) => true,
+    }
+}

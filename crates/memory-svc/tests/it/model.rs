@@ -1,0 +1,280 @@
+//! The real MiniLM: agreement with a reference, meaning, the service as a whole, its speed.
+//!
+//! The reference values were computed in float64 with NumPy from the same weights and tokenizer, straight from the
+//! published architecture.
+
+use std::time::{Duration, Instant};
+
+use memory_svc::config::{EmbeddingConfig, EngineKind};
+use memory_svc::embedding::{Embedder, TokenCounter, candle};
+use solo_proto::memory::v1::*;
+use solo_service::CancelToken;
+use solo_service::testing::Harness;
+use solo_testkit::{models_dir, require_model};
+
+use crate::support::{Client, Fixture, query};
+
+type Loaded = (Box<dyn Embedder>, std::sync::Arc<dyn TokenCounter>);
+
+fn minilm() -> Loaded {
+    for file in ["model.safetensors", "tokenizer.json", "config.json"] {
+        require_model("minilm-l6-v2", file);
+    }
+    let config = EmbeddingConfig {
+        engine: EngineKind::Candle,
+        model: "minilm-l6-v2".into(),
+        max_tokens: 256,
+        batch: 4,
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let loader = candle::loader(&models_dir(), &config, threads).unwrap();
+    ((loader.load)().unwrap(), loader.counter)
+}
+
+fn embed(embedder: &mut Box<dyn Embedder>, texts: &[&str]) -> Vec<Vec<f32>> {
+    let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+    embedder.embed(&texts, &CancelToken::new()).unwrap()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[test]
+#[ignore = "needs models: cargo make test-models"]
+fn model_vectors_agree_with_the_reference() {
+    let (mut embedder, counter) = minilm();
+    let reference: [(&str, usize, [f32; 6], f32); 3] = [
+        (
+            "That is a happy person",
+            5,
+            [-0.033877, 0.091942, 0.048701, -0.034884, -0.064829, -0.026686],
+            0.45568,
+        ),
+        (
+            "My sister's birthday is on the fourth of May.",
+            12,
+            [0.027884, 0.005553, 0.026379, -0.033433, -0.025181, 0.006471],
+            -0.1353,
+        ),
+        (
+            "Wie spät ist es? 東京 \u{1F600}",
+            9,
+            [0.073751, 0.047656, 0.110158, -0.018942, -0.043066, 0.025273],
+            0.01082,
+        ),
+    ];
+    let texts = reference.map(|(text, ..)| text);
+    for ((text, tokens, first, sum), vector) in reference.iter().zip(embed(&mut embedder, &texts)) {
+        assert_eq!(counter.count(text), *tokens, "{text}");
+        assert_eq!(vector.len(), 384);
+        for (expected, found) in first.iter().zip(&vector) {
+            assert!((expected - found).abs() < 2e-6, "{text}: {expected} {found}");
+        }
+        assert!((vector.iter().sum::<f32>() - sum).abs() < 1e-4, "{text}");
+    }
+}
+
+#[test]
+#[ignore = "needs models: cargo make test-models"]
+fn model_paraphrases_are_nearer_than_unrelated_texts() {
+    let (mut embedder, _) = minilm();
+    let texts = [
+        "That is a happy person",
+        "That is a very happy person",
+        "Today is a sunny day",
+    ];
+    let vectors = embed(&mut embedder, &texts);
+    assert!((dot(&vectors[0], &vectors[1]) - 0.94291).abs() < 1e-4);
+    assert!((dot(&vectors[0], &vectors[2]) - 0.25688).abs() < 1e-4);
+    assert_eq!(
+        embed(&mut embedder, &texts),
+        vectors,
+        "the same texts give the same vectors"
+    );
+}
+
+#[test]
+#[ignore = "needs models: cargo make test-models"]
+fn model_text_beyond_256_tokens_does_not_count() {
+    let (mut embedder, counter) = minilm();
+    let cut = "tomato ".repeat(254);
+    let long = format!("{cut}and a violin concerto");
+    assert_eq!(counter.count(&cut), 254);
+    let vectors = embed(&mut embedder, &[&cut, &long, "tomato"]);
+    assert!((dot(&vectors[0], &vectors[1]) - 1.0).abs() < 1e-5);
+    assert!(dot(&vectors[0], &vectors[2]) < 0.9999);
+}
+
+const NOTES: [&str; 12] = [
+    "My sister's birthday is on the fourth of May.",
+    "The spare key is under the blue flower pot behind the shed.",
+    "Our wifi password is correct horse battery staple.",
+    "Dr. Meyer's practice is open on Mondays and Thursdays from eight to noon.",
+    "The recipe for sourdough needs 500 g of flour, 350 g of water and 10 g of salt.",
+    "The car must go to its inspection in October.",
+    "The Treaty of Westphalia ended the Thirty Years' War in 1648.",
+    "Photosynthesis turns light, water and carbon dioxide into sugar and oxygen.",
+    "We saw puffins on the cliffs near Vik in Iceland last summer.",
+    "The dishwasher shows error E15 when water is in the base pan.",
+    "Anna is allergic to peanuts and to cats.",
+    "The meeting about the budget was moved to Friday at three.",
+];
+
+/// Prints how long embedding takes, for each size of batch; the bound only catches what is absurd.
+#[test]
+#[ignore = "needs models: cargo make test-models"]
+fn model_a_query_is_embedded_fast() {
+    let (mut embedder, _) = minilm();
+    let long = NOTES.join(" ");
+    for (name, text, batches) in [
+        ("query", QUESTIONS[0], &[1][..]),
+        ("piece of 200 tokens", &long, &[1, 2, 4, 8, 16]),
+    ] {
+        for batch in batches {
+            let texts = vec![text; *batch];
+            let mut times: Vec<Duration> = (0..10)
+                .map(|_| {
+                    let started = Instant::now();
+                    embed(&mut embedder, &texts);
+                    started.elapsed()
+                })
+                .collect();
+            times.sort();
+            let rate = *batch as f64 / times[5].as_secs_f64();
+            println!(
+                "{name} x {batch}: p50 {:?}, best {:?}, {rate:.1} texts/s",
+                times[5], times[0]
+            );
+            assert!(times[0] < Duration::from_secs(10));
+        }
+    }
+}
+
+/// A question for each note.
+const QUESTIONS: [&str; 12] = [
+    "When is my sister's birthday?",
+    "where did I put the spare key",
+    "what is the wireless password",
+    "when can I see the doctor?",
+    "how much water goes into the bread?",
+    "when is the car due for inspection",
+    "which peace ended the war in 1648?",
+    "how do plants make sugar?",
+    "which birds did we see in Iceland",
+    "dishwasher error E15",
+    "can Anna eat peanut butter?",
+    "when is the budget meeting?",
+];
+
+/// Questions that no note answers.
+const UNRELATED: [&str; 6] = [
+    "tell me a joke",
+    "set a timer for ten minutes",
+    "who won the world cup in 2014?",
+    "how tall is the Eiffel tower?",
+    "play some jazz",
+    "what is seven times eight",
+];
+
+async fn start_for_real() -> Fixture {
+    require_model("minilm-l6-v2", "model.safetensors");
+    let folder = tempfile::tempdir().unwrap();
+    let overrides = format!(
+        "[global]\nmodels_dir = {:?}\n[memory]\npath = {:?}\n",
+        models_dir(),
+        folder.path()
+    );
+    let harness = Harness::start(memory_svc::DEFINITION, &overrides, memory_svc::build)
+        .await
+        .unwrap();
+    let client = Client::new(harness.channel().await);
+    Fixture {
+        harness,
+        folder,
+        client,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs models: cargo make test-models"]
+async fn model_questions_find_their_notes_and_nothing_else_finds_any() {
+    let fixture = start_for_real().await;
+    for note in NOTES {
+        fixture.client.put("", note).await;
+    }
+    // As a dialogue would ask: with the configured floor.
+    let ask = async |text: &str| {
+        fixture
+            .client
+            .search(SearchRequest {
+                min_score: None,
+                limit: 3,
+                ..query(text)
+            })
+            .await
+            .unwrap()
+            .hits
+    };
+    for (question, note) in QUESTIONS.iter().zip(NOTES) {
+        let hits = ask(question).await;
+        println!("{:.3} {question}", hits[0].score);
+        assert_eq!(hits[0].text, note, "{question}");
+    }
+    for question in UNRELATED {
+        let hits = ask(question).await;
+        assert!(hits.is_empty(), "{question}: {hits:?}");
+    }
+    let status = fixture.harness.context().status.snapshot();
+    assert_eq!(
+        (status.engine.as_str(), status.model.as_str(), status.device.as_str()),
+        ("candle", "minilm-l6-v2", "cpu")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs models: cargo make test-models"]
+async fn model_chunks_keep_the_budget_and_a_query_does_not_wait_for_a_long_document() {
+    let fixture = start_for_real().await;
+    let (_, counter) = minilm();
+    let text: String = (0..400)
+        .map(|n| format!("{} This is note number {n}. \n\n", NOTES[n % NOTES.len()]))
+        .collect();
+    let alone = median_search(&fixture.client, 20).await;
+    let client = fixture.client.clone();
+    let content = text.clone();
+    let started = Instant::now();
+    let putting = tokio::spawn(async move { client.put("file:///long.txt", &content).await });
+    let mut beside = Vec::new();
+    while !putting.is_finished() {
+        let started = Instant::now();
+        fixture.client.find("where is the spare key?").await;
+        beside.push(started.elapsed());
+    }
+    let document = putting.await.unwrap().document;
+    let took = started.elapsed();
+    beside.sort();
+    let (p50, longest) = (beside[beside.len() / 2], beside[beside.len() - 1]);
+    println!(
+        "{} chunks in {took:?} beside searches; search alone {alone:?}, beside it p50 {p50:?}, longest {longest:?}; {} chunks/s",
+        document.chunks,
+        fixture.gauge("embedding_rate")
+    );
+    assert!(longest < took / 2, "a query waited {longest:?} of {took:?}");
+    let hits = fixture.client.find("spare key").await;
+    for hit in &hits {
+        assert!(counter.count(&hit.text) <= 200, "{}", counter.count(&hit.text));
+    }
+    assert_eq!(fixture.client.text_of(&document.id).await.unwrap(), text);
+}
+
+async fn median_search(client: &Client, count: usize) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let started = Instant::now();
+        client.find("where is the spare key?").await;
+        times.push(started.elapsed());
+    }
+    times.sort();
+    times[count / 2]
+}

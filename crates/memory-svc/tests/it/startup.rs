@@ -1,0 +1,89 @@
+//! What keeps the service from starting, and what it says then.
+
+use solo_service::StartupError;
+use solo_service::testing::Harness;
+
+use crate::support::*;
+
+async fn refused_start(folder: &std::path::Path, loader: memory_svc::embedding::Loader) -> StartupError {
+    start_in(folder, "", loader).await.err().expect("it does not start")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_another_model_is_refused_with_the_remedy() {
+    let fixture = start().await;
+    fixture.client.put("file:///a", "text").await;
+    fixture.harness.stop().await.unwrap();
+    let error = refused_start(fixture.folder.path(), loader_with("other", WordVectors)).await;
+    assert_eq!(error.exit_code(), 64);
+    let message = error.to_string();
+    for part in [
+        "\"words\" (384 dimensions)",
+        "\"other\"",
+        "memory.embedding.model",
+        "memory.path",
+    ] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let harness = start_in(fixture.folder.path(), "", loader()).await.unwrap();
+    assert_eq!(
+        Client::new(harness.channel().await).documents().await.len(),
+        1,
+        "the store was left alone"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_belongs_to_one_process() {
+    let fixture = start().await;
+    let error = refused_start(fixture.folder.path(), loader()).await;
+    assert_eq!(error.exit_code(), 69);
+    assert!(error.to_string().contains("open in another process"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_did_not_end_is_taken_up() {
+    let fixture = start().await;
+    fixture.harness.stop().await.unwrap();
+    std::fs::remove_dir_all(fixture.folder.path().join("meta.lance")).unwrap();
+    std::fs::remove_dir_all(fixture.folder.path().join("facts.lance")).unwrap();
+    let harness = start_in(fixture.folder.path(), "", loader()).await.unwrap();
+    Client::new(harness.channel().await).put("file:///a", "text").await;
+}
+
+/// Starts as the program does, with models in `models`.
+async fn start_for_real(models: &std::path::Path, store: &std::path::Path) -> StartupError {
+    let overrides = format!("[global]\nmodels_dir = {models:?}\n[memory]\npath = {store:?}\n");
+    Harness::start(memory_svc::DEFINITION, &overrides, memory_svc::build)
+        .await
+        .err()
+        .expect("it does not start")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_model_names_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = start_for_real(folder.path(), &folder.path().join("store")).await;
+    assert_eq!(error.exit_code(), 66);
+    assert!(error.to_string().contains("solo models pull minilm-l6-v2"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_model_names_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("minilm-l6-v2");
+    std::fs::create_dir(&model).unwrap();
+    crate::engine::write_tiny_model(&model);
+    let weights = model.join("model.safetensors");
+    for damage in [
+        b"not safetensors".to_vec(),
+        std::fs::read(&weights).unwrap()[..2000].to_vec(),
+    ] {
+        std::fs::write(&weights, damage).unwrap();
+        let error = start_for_real(folder.path(), &folder.path().join("store")).await;
+        assert_eq!(error.exit_code(), 66);
+        let message = error.to_string();
+        assert!(message.contains("solo models verify minilm-l6-v2"), "{message}");
+        assert!(message.contains("model.safetensors"), "{message}");
+    }
+}
