@@ -1,0 +1,115 @@
+//! The audio that a client sends, converted once: from its rate, channels and odd pieces to 16,000 Hz mono.
+//!
+//! The newest audio is kept, because a wake word is known only after it was spoken, and what followed it belongs to
+//! the question.
+
+use std::collections::VecDeque;
+
+use solo_audio::{Resampler, SampleRate, pcm};
+
+/// One conversation's incoming audio.
+pub(crate) struct Ears {
+    channels: usize,
+    /// Bytes of an instant that is not complete yet.
+    carry: Vec<u8>,
+    resampler: Resampler,
+    kept: VecDeque<i16>,
+    capacity: usize,
+    /// Samples so far, at 16,000 Hz.
+    end: u64,
+}
+
+impl Ears {
+    /// Hears s16le at `rate` with 1 or 2 channels; keeps the newest `keep_seconds`.
+    pub(crate) fn new(rate: SampleRate, channels: u16, keep_seconds: u64) -> Self {
+        let capacity = SampleRate::SPEECH.samples_in_ms(keep_seconds.saturating_mul(1000));
+        Self {
+            channels: usize::from(channels.max(1)),
+            carry: Vec::new(),
+            resampler: Resampler::new(rate, SampleRate::SPEECH),
+            kept: VecDeque::new(),
+            capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
+            end: 0,
+        }
+    }
+
+    /// Samples so far, at 16,000 Hz.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Takes bytes, in pieces of any length, and gives the samples that are ready.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<i16> {
+        self.carry.extend_from_slice(bytes);
+        let whole = self.carry.len() - self.carry.len() % (2 * self.channels);
+        let (pairs, _) = self.carry[..whole].as_chunks::<2>();
+        let samples: Vec<i16> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
+        self.carry.drain(..whole);
+        let mono = match pcm::downmix_i16(&samples, self.channels as u16) {
+            Ok(mono) => mono,
+            Err(never) => unreachable!("whole instants were cut: {never}"),
+        };
+        let ready = self.resampler.push_i16(&mono);
+        self.keep(&ready);
+        ready
+    }
+
+    /// Gives what is still inside the resampler: the last milliseconds before a pause.
+    pub(crate) fn flush(&mut self) -> Vec<i16> {
+        self.carry.clear();
+        let ready = self.resampler.flush_i16();
+        self.keep(&ready);
+        ready
+    }
+
+    /// What is kept from `sample` on, and where it really begins.
+    pub(crate) fn since(&self, sample: u64) -> (u64, Vec<i16>) {
+        let oldest = self.end - self.kept.len() as u64;
+        let first = sample.clamp(oldest, self.end);
+        (first, self.kept.range((first - oldest) as usize..).copied().collect())
+    }
+
+    fn keep(&mut self, samples: &[i16]) {
+        self.end += samples.len() as u64;
+        self.kept.extend(samples);
+        let surplus = self.kept.len().saturating_sub(self.capacity);
+        self.kept.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_pieces_of_stereo_come_out_as_mono() {
+        let mut ears = Ears::new(SampleRate::SPEECH, 2, 1);
+        let bytes: Vec<u8> = [100i16, 300, -100, -300, 5, 7]
+            .iter()
+            .flat_map(|sample| sample.to_le_bytes())
+            .collect();
+        let heard: Vec<i16> = bytes.chunks(5).flat_map(|piece| ears.push(piece)).collect();
+        assert_eq!(heard, [200, -200, 6]);
+        assert_eq!(ears.end(), 3);
+    }
+
+    #[test]
+    fn what_followed_a_sample_is_there_as_long_as_it_is_kept() {
+        let mut ears = Ears::new(SampleRate::SPEECH, 1, 1);
+        ears.push(&pcm::to_s16le(&(0..20_000).map(|n| n as i16).collect::<Vec<_>>()));
+        assert_eq!(ears.since(19_998), (19_998, vec![19_998, 19_999]));
+        assert_eq!(ears.since(0).0, 4000, "only the newest second is kept");
+        assert_eq!(ears.since(99_999), (20_000, vec![]));
+    }
+
+    #[test]
+    fn all_rates_come_out_at_one() {
+        for rate in [8_000, 11_025, 44_100, 48_000] {
+            let mut ears = Ears::new(SampleRate::new(rate).unwrap(), 1, 5);
+            let second = vec![0u8; rate as usize * 2];
+            let mut heard: usize = second.chunks(777).map(|piece| ears.push(piece).len()).sum();
+            heard += ears.flush().len();
+            assert!((16_000..=16_001).contains(&heard), "{rate}: {heard}");
+        }
+    }
+}

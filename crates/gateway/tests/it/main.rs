@@ -1,0 +1,13 @@
+//! The gateway against fakes of all services: every edge, every fault.
+
+// Helpers of tests fail as tests do.
+#![allow(clippy::unwrap_used)]
+
+mod events;
+mod faults;
+mod http;
+mod rest;
+mod spoken;
+mod typed;
+mod websocket;
+mod world;
