@@ -1,0 +1,113 @@
+//! What every benchmark shares: medians with their spread, the machine, and the place in docs/benchmarks.md where a
+//! result is written.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Middle and range of some measurements.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// Half of the measurements are below.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of at least one measurement.
+    ///
+    /// # Panics
+    /// Without any: a benchmark that measured nothing has no result.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        assert!(!values.is_empty(), "nothing was measured");
+        values.sort_by(f64::total_cmp);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            f64::midpoint(values[middle - 1], values[middle])
+        };
+        Self {
+            median,
+            min: values[0],
+            max: values[values.len() - 1],
+        }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.0} ({:.0}–{:.0})", self.median, self.min, self.max)
+    }
+}
+
+/// The machine, in a line.
+pub fn machine() -> String {
+    let read = |file: &str| std::fs::read_to_string(file).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.split_once(':').map(|(_, value)| value.trim().to_owned())
+    };
+    let cpu = field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| std::env::consts::ARCH.into());
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let kib: u64 = field(&read("/proc/meminfo"), "MemTotal")
+        .and_then(|value| value.trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0);
+    format!(
+        "{cpu}, {cores} cores, {} GiB, {}",
+        kib.div_ceil(1024 * 1024),
+        std::env::consts::OS
+    )
+}
+
+/// Writes a result under its heading in docs/benchmarks.md, in place of the one before.
+pub fn publish(name: &str, command: &str, profile: &str, body: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks.md");
+    let text = std::fs::read_to_string(&file).expect("docs/benchmarks.md is there");
+    let (begin, end) = (format!("<!-- {name}: begin -->"), format!("<!-- {name}: end -->"));
+    let (before, rest) = text
+        .split_once(&begin)
+        .unwrap_or_else(|| panic!("docs/benchmarks.md has no {begin}"));
+    let (_, after) = rest
+        .split_once(&end)
+        .unwrap_or_else(|| panic!("docs/benchmarks.md has no {end}"));
+    let mut result = String::new();
+    let date = jiff::Zoned::now().date();
+    writeln!(result, "`{command}` · {profile} profile · {} · {date}\n", machine()).expect("a string");
+    result.push_str(body);
+    std::fs::write(&file, format!("{before}{begin}\n{result}{end}{after}")).expect("docs/benchmarks.md can be written");
+}
+
+/// The profile that this program was built in.
+pub fn profile() -> String {
+    let program = std::env::current_exe().expect("a running program");
+    let folder = program
+        .parent()
+        .and_then(Path::file_name)
+        .map(|name| name.to_string_lossy().into_owned());
+    match folder.as_deref() {
+        Some("debug") | None => "dev".into(),
+        Some(other) => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert_eq!(
+            Spread::of([3.0, 1.0, 2.0]),
+            Spread {
+                median: 2.0,
+                min: 1.0,
+                max: 3.0
+            }
+        );
+        assert_eq!(Spread::of([4.0, 1.0]).median, 2.5);
+    }
+}
