@@ -27,6 +27,7 @@ pub struct Config {
     pub max_history_turns: u32,
     pub turn_deadline_ms: u64,
     pub recall_deadline_ms: u64,
+    pub llm_wait_ms: u64,
     pub idle_timeout_ms: u64,
 }
 
@@ -44,6 +45,11 @@ impl Config {
     /// Longest time that memory-svc may take.
     pub fn recall_deadline(&self) -> Duration {
         Duration::from_millis(self.recall_deadline_ms)
+    }
+
+    /// Longest wait for llm-svc to serve.
+    pub fn llm_wait(&self) -> Duration {
+        Duration::from_millis(self.llm_wait_ms)
     }
 
     /// Longest silence within a reply.
@@ -69,6 +75,7 @@ impl ServiceConfig for Config {
         faults.range("agent.max_history_turns", self.max_history_turns, 0, 10_000);
         faults.range("agent.turn_deadline_ms", self.turn_deadline_ms, 100, 3_600_000);
         faults.range("agent.recall_deadline_ms", self.recall_deadline_ms, 10, 600_000);
+        faults.range("agent.llm_wait_ms", self.llm_wait_ms, 10, 600_000);
         faults.range("agent.idle_timeout_ms", self.idle_timeout_ms, 10, 3_600_000);
     }
 }

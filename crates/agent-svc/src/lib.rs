@@ -53,7 +53,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, StartupE
     let gauges = gauges::Gauges::new(context.status.clone());
     gauges.set_totals(store.counts().await.map_err(StartupError::other)?);
     let mind = Arc::new(reply::Mind {
-        llm: upstream::Llm::connect(&context, config.idle_timeout())?,
+        llm: upstream::Llm::connect(&context, config.idle_timeout(), config.llm_wait())?,
         memory: upstream::Memory::connect(&context, config.recall_deadline())?,
         store: store.clone(),
         gauges,

@@ -33,6 +33,7 @@ const CONTEXT_KNOWN_FOR: Duration = Duration::from_secs(30);
 pub struct Llm {
     upstream: Upstream,
     idle: Duration,
+    wait: Duration,
     contexts: Arc<Mutex<HashMap<String, (u32, Instant)>>>,
 }
 
@@ -84,16 +85,25 @@ pub struct Generation(UpstreamStream<GenerateResponse>);
 
 impl Llm {
     /// A client for this service's life.
-    pub fn connect(context: &Context, idle: Duration) -> Result<Self, StartupError> {
+    pub fn connect(context: &Context, idle: Duration, wait: Duration) -> Result<Self, StartupError> {
         Ok(Self {
-            upstream: context.upstream(LLM)?,
+            upstream: context.upstream("llm-svc")?,
             idle,
+            wait,
             contexts: Arc::default(),
         })
     }
 
+    /// Waits for llm-svc to serve, but not for the whole turn: a person who waits wants to hear that it is gone.
+    async fn serving(&self, context: &RequestContext) -> Result<(), Error> {
+        let limit = deadline(context, self.idle).min(Instant::now() + self.wait);
+        self.upstream.channel(limit).await?;
+        Ok(())
+    }
+
     /// Counts the tokens of messages.
     pub async fn count(&self, context: &RequestContext, model: &str, messages: &[Message]) -> Result<Count, Error> {
+        self.serving(context).await?;
         let message = CountTokensRequest {
             model: model.to_owned(),
             messages: messages.iter().map(convert::message).collect(),
@@ -128,6 +138,7 @@ impl Llm {
 
     /// Begins an answer.
     pub async fn generate(&self, context: &RequestContext, ask: Ask) -> Result<Generation, Error> {
+        self.serving(context).await?;
         let message = GenerateRequest {
             model: ask.model,
             messages: ask.messages.iter().map(convert::message).collect(),
@@ -173,7 +184,7 @@ impl Memory {
     /// A client for this service's life.
     pub fn connect(context: &Context, deadline: Duration) -> Result<Self, StartupError> {
         Ok(Self {
-            upstream: context.upstream(MEMORY)?,
+            upstream: context.upstream("memory-svc")?,
             deadline,
         })
     }

@@ -43,6 +43,8 @@ fn router(gateway: Arc<Gateway>) -> axum::Router {
     axum::Router::new()
         .route("/", get(dashboard::page))
         .route("/app.js", get(dashboard::script))
+        .route("/sound.js", get(dashboard::sound))
+        .route("/services.js", get(dashboard::services))
         .route("/audio.js", get(dashboard::audio_worklet))
         .route("/style.css", get(dashboard::style))
         .route("/ws", get(ws::upgrade))

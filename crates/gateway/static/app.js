@@ -1,9 +1,10 @@
 // The page: one conversation with the gateway over /ws, as solo.gateway.v1 in proto3 JSON, audio as binary frames.
-"use strict";
+import { element, watchServices } from "./services.js";
+import { audio, speech } from "./sound.js";
 
 const $ = (id) => document.getElementById(id);
 const ui = Object.fromEntries(
-  ["mark", "state", "services", "service-list", "health", "health-text", "log", "welcome", "composer", "text", "send", "stop", "talk", "aloud", "handsfree", "fresh"].map((id) => [id, $(id)]),
+  ["mark", "state", "log", "welcome", "composer", "text", "send", "stop", "talk", "aloud", "handsfree", "fresh"].map((id) => [id, $(id)]),
 );
 
 const PHASES = {
@@ -47,13 +48,6 @@ let written = null;
 
 function blank(id) {
   return { id, person: null, solo: null, sources: null };
-}
-
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
 }
 
 function add(made) {
@@ -262,98 +256,7 @@ function reconnect() {
   connect();
 }
 
-// ---------------------------------------------------------------- sound
-
-const audio = {
-  context: null,
-  ready: null,
-  microphone: null,
-
-  /** Rate of this machine's sound, and so of the conversation's. */
-  rate() {
-    if (!this.context) {
-      this.context = new AudioContext({ latencyHint: "interactive" });
-      if (this.context.sampleRate > 48000) this.context = new AudioContext({ latencyHint: "interactive", sampleRate: 48000 });
-    }
-    return this.context.sampleRate;
-  },
-
-  /** Makes playing possible; browsers want a person's gesture for it. */
-  async start() {
-    this.rate();
-    this.ready ??= this.context.audioWorklet.addModule("/audio.js").then(() => {
-      const player = new AudioWorkletNode(this.context, "playback", { numberOfInputs: 0, outputChannelCount: [1] });
-      player.connect(this.context.destination);
-      player.port.onmessage = ({ data }) => {
-        if (data.turn === speech.turn) control("played", { samples: String(data.played) });
-      };
-      player.port.postMessage({ turn: speech.turn });
-      this.player = player;
-    });
-    await this.context.resume();
-    await this.ready;
-  },
-
-  /** Opens the microphone once; the browser asks the person. */
-  async listen() {
-    if (!navigator.mediaDevices?.getUserMedia) {
-      throw new Error("The microphone works only on this machine's own address (localhost) or over https.");
-    }
-    await this.start();
-    this.microphone ??= (async () => {
-      const wanted = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-      const stream = await navigator.mediaDevices.getUserMedia({ audio: wanted });
-      const capture = new AudioWorkletNode(this.context, "capture", { numberOfOutputs: 0 });
-      capture.port.onmessage = ({ data }) => heard(data);
-      this.context.createMediaStreamSource(stream).connect(capture);
-      this.stream = stream;
-    })();
-    try {
-      await this.microphone;
-    } catch (error) {
-      this.microphone = null;
-      throw new Error(error.name === "NotAllowedError"
-        ? "The browser was not allowed to use the microphone. Allow it for this page, then try again."
-        : error.name === "NotFoundError" ? "There is no microphone." : `The microphone cannot be used: ${error.message}`);
-    }
-  },
-};
-
-const speech = {
-  /** Number of the turn whose samples are counted. */
-  turn: 0,
-  /** True after an interruption, until the gateway has taken note of it: what still comes is of before. */
-  deaf: false,
-
-  begin() {
-    this.turn += 1;
-    audio.player?.port.postMessage({ turn: this.turn });
-  },
-
-  async play(samples) {
-    if (this.deaf) return;
-    const of = this.turn;
-    await audio.start();
-    audio.player.port.postMessage({ samples, of }, [samples.buffer]);
-  },
-
-  async chime(base64 = "") {
-    await audio.start();
-    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-    const samples = new Int16Array(bytes.buffer, 0, bytes.length >> 1).slice();
-    audio.player.port.postMessage({ samples, of: 0 }, [samples.buffer]);
-  },
-
-  silence() {
-    audio.player?.port.postMessage({ clear: true });
-  },
-
-  /** Falls silent because the person wants to be heard. */
-  interrupt() {
-    this.deaf = phase === "speaking" || phase === "thinking";
-    this.silence();
-  },
-};
+// ---------------------------------------------------------------- the microphone
 
 function heard({ samples, level }) {
   ui.talk.style.setProperty("--level", talking ? Math.min(1, level * 6).toFixed(3) : "0");
@@ -371,7 +274,7 @@ async function press() {
   talking = true;
   pressedAt = performance.now();
   ui.talk.setAttribute("aria-pressed", "true");
-  speech.interrupt();
+  speech.interrupt(phase);
   try {
     await audio.listen();
   } catch (error) {
@@ -426,7 +329,7 @@ document.addEventListener("keyup", (event) => {
 function stop() {
   if (phase === "offline" || phase === "idle") return;
   control("interrupt");
-  speech.interrupt();
+  speech.interrupt(phase);
   released();
 }
 
@@ -439,7 +342,7 @@ function write() {
   if (!text || phase === "offline") return;
   const aloud = ui.aloud.checked;
   if (aloud) audio.start().catch(() => {});
-  speech.interrupt();
+  speech.interrupt(phase);
   written = bubble("person");
   setText(written, text);
   ui.log.scrollTop = ui.log.scrollHeight;
@@ -485,51 +388,8 @@ ui.fresh.addEventListener("click", () => {
   ui.text.focus();
 });
 
-// ---------------------------------------------------------------- the services
-
-const STATES = {
-  SERVICE_STATE_SERVING: ["good", "serving"],
-  SERVICE_STATE_STARTING: ["warn", "starting"],
-  SERVICE_STATE_DRAINING: ["warn", "restarting"],
-  SERVICE_STATE_NOT_SERVING: ["bad", "not serving"],
-};
-
-function describe({ status, error }) {
-  if (!status) return ["bad", error || "does not answer"];
-  const [state, words] = STATES[status.state] ?? ["warn", "unknown"];
-  const memory = status.rss_bytes ? `${Math.round(status.rss_bytes / 1048576)} MB` : "";
-  return [state, [words, status.engine, status.model, memory].filter(Boolean).join(" · ")];
-}
-
-async function look() {
-  if (document.hidden) return;
-  let missing = [];
-  try {
-    const { services } = await (await fetch("/status")).json();
-    ui["service-list"].replaceChildren(...services.map((at) => {
-      const [state, words] = describe(at);
-      if (state !== "good") missing.push(at.service);
-      const item = element("li");
-      const dot = element("span", "dot");
-      dot.dataset.state = state;
-      dot.setAttribute("aria-hidden", "true");
-      item.append(dot, element("span", "name", at.service), element("span", "what", words));
-      return item;
-    }));
-  } catch {
-    missing = ["gateway"];
-  }
-  const essential = missing.some((name) => ["gateway", "agent-svc", "llm-svc"].includes(name));
-  ui.health.dataset.state = missing.length === 0 ? "good" : essential ? "bad" : "warn";
-  ui["health-text"].textContent = missing.length === 0 ? "All services ready" : missing.length === 1 ? `${missing[0]} is missing` : `${missing.length} services are missing`;
-}
-
-document.addEventListener("visibilitychange", look);
-document.addEventListener("click", (event) => {
-  if (!ui.services.contains(event.target)) ui.services.open = false;
-});
-setInterval(look, 5000);
-
+audio.heard = heard;
+audio.played = (samples) => control("played", { samples: String(samples) });
 show("offline", "Connecting…");
-look();
+watchServices();
 connect();

@@ -17,7 +17,7 @@ use axum::extract::State;
 use axum::middleware::Next;
 use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Body as _, Frame};
 use solo_proto::events::v1::event_service_server::{self, EventServiceServer};
 use solo_proto::status::v1::status_service_server::{self, StatusServiceServer};
 use tokio::sync::oneshot;
@@ -192,6 +192,10 @@ async fn cut_off(
         () = cut.cancelled() => return status().into_http(),
     };
     answer.map(|mut body| {
+        // A refusal has no body at all: wrapped, it would look like a stream that ended without its trailers.
+        if body.is_end_stream() {
+            return body;
+        }
         let frames = async_stream::stream! {
             loop {
                 tokio::select! {
@@ -265,6 +269,9 @@ impl tower::Service<Request<Body>> for Gate {
                     let response = answer.await?;
                     // The call is in flight until its body has been sent or dropped.
                     Ok(response.map(|body| {
+                        if body.is_end_stream() {
+                            return body;
+                        }
                         Body::new(body.map_frame(move |frame| {
                             let _in_flight = &guard;
                             frame

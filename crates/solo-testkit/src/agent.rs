@@ -3,6 +3,8 @@
 //! It keeps the contract of Converse (opened first, accepted before words, done or failed last, an equal draft adopted,
 //! dropping the stream cancels) and has no mind of its own.
 
+mod script;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,64 +17,10 @@ use solo_proto::agent::v1::*;
 use solo_proto::llm::v1::{FinishReason, Usage};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::gate::Gate;
 use crate::record::{Journal, Recorded, locked};
 use crate::server::{FakeServer, serve};
 
-/// One thing that the fake does in a turn.
-#[derive(Debug, Clone)]
-pub enum AgentStep {
-    /// Sends a delta of the reply.
-    Text(String),
-    /// Sends what it is doing.
-    Status(turn_status::Stage),
-    /// Sends a citation.
-    Citation(ReplyCitation),
-    /// Asks for a decision.
-    Action(ActionRequest),
-    /// Waits.
-    Gate(Gate),
-    /// The turn fails; the dialogue goes on.
-    FailTurn(TurnFailed),
-    /// The whole stream ends with an error.
-    FailStream(Status),
-}
-
-/// What the fake does in one turn; it ends with `done` unless a step fails.
-#[derive(Debug, Clone, Default)]
-pub struct AgentScript {
-    steps: Vec<AgentStep>,
-}
-
-impl AgentScript {
-    /// Says a text in deltas of one word each, after the usual statuses.
-    pub fn text(text: &str) -> Self {
-        use turn_status::Stage;
-        let stages = [Stage::Recalling, Stage::Recalled, Stage::Thinking];
-        Self {
-            steps: stages.map(AgentStep::Status).to_vec(),
-        }
-        .then_text(text)
-    }
-
-    /// Adds a text, in deltas of one word each.
-    pub fn then_text(mut self, text: &str) -> Self {
-        self.steps
-            .extend(text.split_inclusive(' ').map(|delta| AgentStep::Text(delta.to_owned())));
-        self
-    }
-
-    /// Adds a gate.
-    pub fn then_gate(self, gate: &Gate) -> Self {
-        self.then(AgentStep::Gate(gate.clone()))
-    }
-
-    /// Adds a step.
-    pub fn then(mut self, step: AgentStep) -> Self {
-        self.steps.push(step);
-        self
-    }
-}
+pub use script::{AgentScript, AgentStep};
 
 /// The fake; clones share everything.
 #[derive(Clone, Default)]

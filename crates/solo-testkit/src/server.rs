@@ -1,9 +1,13 @@
 //! Puts a gRPC service on a free loopback port, with the health service, and can end it as abruptly as `kill -9`.
 //!
+//! Ports are taken below the range from which the system gives out its own: a test that restarts a server on the same port
+//! finds it free, because neither "port 0" nor an outgoing connection can have got it meanwhile.
+//!
 //! Each server has a runtime and a thread of its own: dropping the runtime drops every connection and every stream in
 //! flight, which aborting one task would not.
 
 use std::convert::Infallible;
+use std::hash::{BuildHasher, Hasher};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 
@@ -45,7 +49,21 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    serve_at((Ipv4Addr::LOCALHOST, 0).into(), service).await
+    serve_at(free_address(), service).await
+}
+
+/// An address that nobody listens on now and that nobody is given by chance.
+fn free_address() -> SocketAddr {
+    let mut tried = std::hash::RandomState::new().build_hasher().finish();
+    for _ in 0..1000 {
+        let port = 20_000 + (tried % 12_000) as u16;
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if std::net::TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+        tried = tried.wrapping_add(1);
+    }
+    panic!("no port from 20000 to 31999 is free");
 }
 
 /// Serves on a given address: how a test restarts a service that it stopped.

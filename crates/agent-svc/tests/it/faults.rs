@@ -90,7 +90,7 @@ async fn streams_that_break_the_contract_end_with_a_reason() {
     let refused = talk.next().await.expect_err("opened twice");
     assert_eq!(refused.code(), Code::InvalidArgument);
     let mut talk = setup.talk().await;
-    talk.commit("t1", &"x".repeat(64 * 1024 * 1024));
+    talk.commit("t1", &"x".repeat(5 * 1024 * 1024));
     let refused = talk.next().await.expect_err("larger than a message may be");
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("limit"), "{}", refused.message());

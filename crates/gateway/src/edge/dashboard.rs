@@ -1,4 +1,4 @@
-//! The page at `/`: three small files that are part of the program, no build step, nothing from elsewhere.
+//! The page at `/`: a few small files that are part of the program, no build step, nothing from elsewhere.
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,20 @@ pub(super) async fn script() -> Response {
     file("text/javascript; charset=utf-8", include_str!("../../static/app.js"))
 }
 
-/// What it does with audio, on the audio thread.
+/// The microphone and the loudspeaker.
+pub(super) async fn sound() -> Response {
+    file("text/javascript; charset=utf-8", include_str!("../../static/sound.js"))
+}
+
+/// How the services are.
+pub(super) async fn services() -> Response {
+    file(
+        "text/javascript; charset=utf-8",
+        include_str!("../../static/services.js"),
+    )
+}
+
+/// What happens on the audio thread.
 pub(super) async fn audio_worklet() -> Response {
     file("text/javascript; charset=utf-8", include_str!("../../static/audio.js"))
 }

@@ -32,7 +32,8 @@ type Sink = SplitSink<WebSocket, Message>;
 
 /// Turns the request into a WebSocket.
 pub(super) async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade) -> Response {
-    let limit = gateway.config.limits.max_frame_bytes;
+    // A frame that is too large is read and refused; one that is much too large closes the socket.
+    let limit = gateway.config.limits.max_frame_bytes * 4;
     upgrade
         .max_message_size(limit)
         .max_frame_size(limit)
@@ -50,8 +51,9 @@ async fn serve(gateway: Arc<Gateway>, socket: WebSocket) {
     let Some((sender, outbox, outgoing)) = opened else {
         return;
     };
+    let limit = gateway.config.limits.max_frame_bytes;
     let read = async {
-        read(&mut frames, &sender, &outbox).await;
+        read(&mut frames, limit, &sender, &outbox).await;
         // The conversation learns that the client is gone, and ends what is written.
         let _ = sender.send(Err(Gone)).await;
         std::future::pending::<()>().await;
@@ -67,7 +69,7 @@ type Opened = (mpsc::Sender<Result<ConverseRequest, Gone>>, Outbox, Outgoing);
 /// Waits for a frame that opens a conversation. `None`: the client went away first.
 async fn open(gateway: &Arc<Gateway>, sink: &mut Sink, frames: &mut SplitStream<WebSocket>) -> Option<Opened> {
     loop {
-        let error = match next(frames).await? {
+        let error = match next(frames, gateway.config.limits.max_frame_bytes).await? {
             Ok(ConverseRequest {
                 payload: Some(Payload::Open(open)),
             }) => {
@@ -92,10 +94,11 @@ async fn open(gateway: &Arc<Gateway>, sink: &mut Sink, frames: &mut SplitStream<
 /// Hands on what the client sends, until it is gone.
 async fn read(
     frames: &mut SplitStream<WebSocket>,
+    limit: usize,
     sender: &mpsc::Sender<Result<ConverseRequest, Gone>>,
     outbox: &Outbox,
 ) {
-    while let Some(message) = next(frames).await {
+    while let Some(message) = next(frames, limit).await {
         match message {
             Ok(message) => {
                 if sender.send(Ok(message)).await.is_err() {
@@ -111,7 +114,7 @@ async fn read(
 }
 
 /// The client's next message, or what is wrong with its frame. `None`: it is gone.
-async fn next(frames: &mut SplitStream<WebSocket>) -> Option<Result<ConverseRequest, Error>> {
+async fn next(frames: &mut SplitStream<WebSocket>, limit: usize) -> Option<Result<ConverseRequest, Error>> {
     loop {
         let frame = match tokio::time::timeout(SILENT_FOR, frames.next()).await {
             Ok(Some(Ok(frame))) => frame,
@@ -125,6 +128,19 @@ async fn next(frames: &mut SplitStream<WebSocket>) -> Option<Result<ConverseRequ
                 return None;
             }
         };
+        let bytes = match &frame {
+            Message::Text(text) => text.len(),
+            Message::Binary(data) => data.len(),
+            _ => 0,
+        };
+        if bytes > limit {
+            return Some(Err(Error::Exhausted {
+                reason: "FRAME_TOO_LARGE",
+                problem: format!(
+                    "a frame of {bytes} bytes; at most {limit} are taken (gateway.limits.max_frame_bytes)"
+                ),
+            }));
+        }
         match frame {
             Message::Text(text) => return Some(json::request_from_text(&text)),
             Message::Binary(data) => {

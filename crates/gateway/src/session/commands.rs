@@ -289,7 +289,12 @@ impl Session {
             parent: &self.notes(turn).span,
             outcome = ?summary.outcome,
             by_voice = summary.by_voice,
-            stages = ?summary.stages,
+            endpoint_ms = summary.stages.endpoint,
+            stt_ms = summary.stages.stt,
+            recall_ms = summary.stages.recall,
+            first_token_ms = summary.stages.first_token,
+            first_sentence_ms = summary.stages.first_sentence,
+            first_audio_ms = summary.stages.first_audio,
             "turn ended"
         );
         let interrupted = summary.outcome == Outcome::Interrupted;

@@ -101,7 +101,9 @@ impl Session {
             }
             listen_response::Payload::Partial(partial) if self.is_keyword(turn, base + partial.end_sample) => {}
             listen_response::Payload::Partial(partial) => {
-                let text = format!("{} {}", partial.stable_text, partial.unstable_text).trim().to_owned();
+                let text = format!("{} {}", partial.stable_text, partial.unstable_text)
+                    .trim()
+                    .to_owned();
                 self.publish(
                     turn,
                     Fact::SpeechToText(SpeechToTextPayload {

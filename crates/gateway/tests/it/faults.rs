@@ -309,3 +309,37 @@ async fn what_was_heard_is_written_down_by_an_agent_that_was_restarted_meanwhile
     assert_eq!(errors, 0, "the reply was complete: nobody has to be told");
     world.idle().await;
 }
+
+#[tokio::test]
+async fn a_wake_service_that_is_restarted_misses_no_keyword() {
+    let mut world = World::with("gateway.timeouts.connect_ms = 15000").await;
+    let open = OpenSession {
+        audio_in: format(16_000, 1),
+        wake_mode: WakeMode::Keyword.into(),
+        ..Default::default()
+    };
+    let mut talk = world.talk(open).await;
+    // A call that broke at once would not be taken for a restart.
+    let begun = std::time::Instant::now();
+    wait_for("the call to have stood for a while", PATIENCE, async || {
+        talk.silence(160).await;
+        begun.elapsed() > std::time::Duration::from_millis(700) && world.wake.samples() > 0
+    })
+    .await;
+    talk.silence(16_000).await;
+    wait_for("half a keyword", PATIENCE, async || world.wake.samples() >= 16_000).await;
+    let server = world.servers.wake.take().unwrap();
+    let addr = server.addr;
+    server.stop().await;
+    // Counted from the start of the new call, which begins with what was heard before.
+    world.wake.detect_at(20_000);
+    world.servers.wake = Some(serve_at(addr, world.wake.service()).await);
+    talk.silence(16_000).await;
+    talk.until("the keyword", |payload| matches!(payload, Out::Wake(_)).then_some(()))
+        .await;
+    let errors = talk
+        .seen
+        .iter()
+        .filter(|message| matches!(message.payload, Some(Out::Error(_))));
+    assert_eq!(errors.count(), 0);
+}

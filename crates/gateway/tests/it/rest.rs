@@ -360,6 +360,8 @@ async fn the_page_loads_nothing_from_elsewhere() {
     for (path, media_type) in [
         ("/", "text/html; charset=utf-8"),
         ("/app.js", "text/javascript; charset=utf-8"),
+        ("/sound.js", "text/javascript; charset=utf-8"),
+        ("/services.js", "text/javascript; charset=utf-8"),
         ("/audio.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
     ] {

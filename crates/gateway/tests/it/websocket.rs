@@ -136,6 +136,8 @@ async fn wrong_frames_are_answered_and_the_socket_stays_open() {
     );
     socket.send(json!({ "open": { "wakeMode": 77 } })).await;
     assert_eq!(socket.until("error").await["reason"], "UNKNOWN_WAKE_MODE");
+    socket.raw(Message::text("x".repeat(2_000_000))).await;
+    assert_eq!(socket.until("error").await["reason"], "FRAME_TOO_LARGE");
     socket.send(json!({ "open": {} })).await;
     socket.until("opened").await;
     socket.raw(Message::text(r#"{"txet":{}}"#)).await;

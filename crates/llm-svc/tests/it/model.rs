@@ -57,7 +57,7 @@ fn engines() -> BuiltEngines {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(4);
     BuiltEngines(EngineOptions {
         context_length: 2048,
-        batch: 32,
+        batch: 24,
         threads,
         device: Device::Cpu,
     })
@@ -182,7 +182,9 @@ fn model_the_engines_agree_on_the_first_sixteen_tokens() {
         }
     }
     for (id, question, at, theirs, ours) in &differences {
-        // Where they part, both choices must be near ties for both engines: rounding, not another model.
+        // Where they part, both choices must be near ties for both engines. Each rounds activations to 8 bits before every
+        // product, so a sum that differs in its last bit moves scores by up to a tenth. Without that rounding
+        // (CANDLE_DEQUANTIZE_ALL=1) the engines part less.
         for kind in KINDS {
             with_session(kind, id, |session, prompter| {
                 let mut prompt = chat(prompter, question);
@@ -431,25 +433,4 @@ async fn model_the_service_answers_refuses_and_lives_on() {
     }
     assert!(generate(&mut client, question).await.unwrap().text().contains("Paris"));
     harness.stop().await.unwrap();
-}
-
-#[test]
-#[ignore = "temporary"]
-fn zz_batches() {
-    for kind in KINDS {
-        for batch in [16, 32, 64, 128] {
-            let file = open(MODELS[0]);
-            let engines = BuiltEngines(EngineOptions { context_length: 2048, batch, threads: 2, device: Device::Cpu });
-            let mut session = Session::new(engines.load(kind, &file, &(Arc::new(|_| true) as _)).unwrap());
-            session.warm_up().unwrap();
-            let tokens: Vec<u32> = (0..256).map(|i| 1000 + i * 7).collect();
-            for round in 0..3 {
-                let mut prompt = tokens.clone();
-                prompt[0] = 50 + round;
-                let job = greedy(Prompt { text: String::new(), tokens: prompt }, 24);
-                let finished = session.answer(&job, &mut |_| Ok(()), &CancelToken::new()).unwrap();
-                println!("{kind} batch {batch}: prefill {:.0} tok/s, decode {:.1}", 256.0 / finished.prefill.as_secs_f64(), finished.completion_tokens as f64 / finished.decode.as_secs_f64());
-            }
-        }
-    }
 }

@@ -92,7 +92,7 @@ fn a_machine_gets_its_own_runtime() {
 
 #[test]
 fn the_manifest_names_no_registry_host() {
-    for host in ["://", "huggingface.co", "pypi.org", "npmjs", "debian.org"] {
+    for host in ["://", "www.", ".org", ".com", ".io"] {
         assert!(!TEXT.contains(host), "{host}");
     }
 }

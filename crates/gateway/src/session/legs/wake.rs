@@ -1,8 +1,10 @@
 //! Watches a conversation's audio for keywords, as long as the conversation lasts.
 //!
-//! When wake-svc goes away the conversation is told once, and the call is opened again with growing pauses; what is said
+//! When wake-svc goes away, the call is opened again at once, beginning with the last seconds of audio, so that a restart
+//! misses no keyword. When that fails the conversation is told, once, and it is tried with growing pauses; what is said
 //! meanwhile cannot wake anybody, so it is not kept.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,10 @@ use crate::error::Error;
 /// Pieces of audio that may wait.
 const WAITING: usize = 1024;
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Audio that a new call begins with, in samples: longer than any keyword.
+const RECENT: usize = 32_000;
+/// Two keywords are not spoken within this, in samples: what is heard again is the same one.
+const SAME: u64 = 8_000;
 
 /// A running watch.
 pub(in crate::session) struct WakeLeg {
@@ -35,6 +41,8 @@ impl WakeLeg {
             caller,
             ear,
             audio,
+            recent: VecDeque::new(),
+            last_wake: None,
         };
         Self {
             audio: sender,
@@ -59,6 +67,10 @@ struct Watch {
     caller: RequestContext,
     ear: Ear,
     audio: mpsc::Receiver<(u64, Vec<i16>)>,
+    /// The newest audio that was sent, without gaps.
+    recent: VecDeque<(u64, Vec<i16>)>,
+    /// Where the last keyword ended.
+    last_wake: Option<u64>,
 }
 
 impl Watch {
@@ -66,29 +78,47 @@ impl Watch {
         let mut pause = BACKOFF.0;
         let mut told = false;
         loop {
+            let begun = tokio::time::Instant::now();
             let mut worked = false;
-            match self.watch(&mut worked).await {
+            let error = match self.watch(&mut worked).await {
                 Ok(()) => return self.ear.hears(LegEvent::WakeEnded).await,
-                Err(error) => {
-                    if worked {
-                        (pause, told) = (BACKOFF.0, false);
-                    }
-                    if !told {
-                        told = true;
-                        self.ear.hears(LegEvent::WakeFailed(error)).await;
-                    }
-                }
+                Err(error) => error,
+            };
+            if worked && begun.elapsed() > BACKOFF.0 {
+                (pause, told) = (BACKOFF.0, false);
+                continue;
             }
-            let resume = tokio::time::Instant::now() + pause;
+            if !told {
+                told = true;
+                self.ear.hears(LegEvent::WakeFailed(error)).await;
+            }
+            if !self.be_deaf(pause).await {
+                return self.ear.hears(LegEvent::WakeEnded).await;
+            }
             pause = (pause * 2).min(BACKOFF.1);
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep_until(resume) => break,
-                    audio = self.audio.recv() => if audio.is_none() {
-                        return self.ear.hears(LegEvent::WakeEnded).await;
-                    },
-                }
+        }
+    }
+
+    /// Drops audio for a while; false when there is no more.
+    async fn be_deaf(&mut self, pause: Duration) -> bool {
+        self.recent.clear();
+        let resume = tokio::time::Instant::now() + pause;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(resume) => return true,
+                audio = self.audio.recv() => if audio.is_none() { return false },
             }
+        }
+    }
+
+    fn remember(&mut self, first: u64, samples: Vec<i16>) {
+        self.recent.push_back((first, samples));
+        let mut length: usize = self.recent.iter().map(|(_, samples)| samples.len()).sum();
+        while let Some((_, oldest)) = self.recent.front()
+            && length - oldest.len() >= RECENT
+        {
+            length -= oldest.len();
+            self.recent.pop_front();
         }
     }
 
@@ -105,8 +135,11 @@ impl Watch {
             .detect(&self.caller, DetectConfig { keywords })
             .await?;
         *worked = true;
-        let mut base = None;
+        let mut base = self.recent.front().map(|(first, _)| *first);
         let mut sent = 0;
+        for (_, samples) in &self.recent {
+            call.send(request(samples, &mut sent))?;
+        }
         let mut open = true;
         loop {
             tokio::select! {
@@ -116,9 +149,8 @@ impl Watch {
                         if first != base + sent {
                             return Err(Error::Contract { service: "wake-svc", problem: "it does not keep up" });
                         }
-                        let chunk = AudioChunk { data: pcm::to_s16le(&samples), first_sample: sent };
-                        sent += samples.len() as u64;
-                        call.send(DetectRequest { payload: Some(detect_request::Payload::Audio(chunk)) })?;
+                        call.send(request(&samples, &mut sent))?;
+                        self.remember(first, samples);
                     }
                     None => {
                         open = false;
@@ -130,7 +162,11 @@ impl Watch {
                         if let Some(detect_response::Payload::Wake(mut event)) = message.payload {
                             event.start_sample += base.unwrap_or(0);
                             event.end_sample += base.unwrap_or(0);
-                            self.ear.hears(LegEvent::Wake(event)).await;
+                            let again = self.last_wake.is_some_and(|last| event.end_sample < last + SAME);
+                            if !again {
+                                self.last_wake = Some(event.end_sample);
+                                self.ear.hears(LegEvent::Wake(event)).await;
+                            }
                         }
                     }
                     Ok(None) if !open => return Ok(()),
@@ -142,5 +178,16 @@ impl Watch {
                 },
             }
         }
+    }
+}
+
+fn request(samples: &[i16], sent: &mut u64) -> DetectRequest {
+    let chunk = AudioChunk {
+        data: pcm::to_s16le(samples),
+        first_sample: *sent,
+    };
+    *sent += samples.len() as u64;
+    DetectRequest {
+        payload: Some(detect_request::Payload::Audio(chunk)),
     }
 }
