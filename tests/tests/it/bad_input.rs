@@ -63,11 +63,11 @@ fn recordings_that_cannot_be_read_are_refused_one_by_one() {
     let second = vec![0_u8; 32_000];
     refused(
         &transcribe("empty.wav", &|file| std::fs::write(file, "").unwrap()),
-        &["empty"],
+        &["no audio"],
     );
     refused(
         &transcribe("no-samples.wav", &|file| wav(file, 1, 16_000, 0, &[])),
-        &["empty"],
+        &["no audio"],
     );
     refused(
         &transcribe("0hz.wav", &|file| wav(file, 1, 0, 32_000, &second)),
@@ -165,7 +165,10 @@ async fn requests_that_cannot_be_answered_are_refused_one_by_one() {
             .solo(&["say", "Hello.", "--voice", "nobody", "--out", &out]),
         &["nobody", "voice"],
     );
-    refused(&stack.layout.solo(&["ask", &"word ".repeat(24_000)]), &["long"]);
+    refused(
+        &stack.layout.solo(&["ask", &"word ".repeat(24_000)]),
+        &["119999 characters", "16000"],
+    );
 
     for service in SERVICES {
         assert!(stack.is_serving(service), "{service}");

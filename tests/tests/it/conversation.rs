@@ -93,6 +93,17 @@ impl Conversation {
         }
     }
 
+    /// Listens until the first sound of the reply.
+    pub async fn until_audio(&mut self) {
+        loop {
+            match self.next().await.unwrap() {
+                Heard::Audio(_) => return,
+                Heard::Error(error) => panic!("the turn failed: {error:?}"),
+                _ => {}
+            }
+        }
+    }
+
     /// Listens until the turn is over.
     pub async fn until_end(&mut self) -> Result<Outcome, Status> {
         let mut outcome = Outcome {

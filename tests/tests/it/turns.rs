@@ -51,10 +51,9 @@ fn a_spoken_question_is_answered_aloud() {
         assert!(turn["stages_ms"][stage].is_i64(), "{stage} is absent: {turn}");
     }
     assert!(turn["voice_to_voice_ms"].as_i64().unwrap() > 0, "{turn}");
-
+    // One word is too short to measure a word error rate by: the next test does, on whole sentences.
     let heard = stack.json(&["transcribe", &out, "--json"]);
-    let rate = word_error_rate(reply, heard["text"].as_str().unwrap());
-    assert!(rate <= 0.2, "word error rate {rate}: said {reply:?}, heard {heard}");
+    assert!(!heard["text"].as_str().unwrap().is_empty(), "{heard}");
 }
 
 #[test]
@@ -69,7 +68,15 @@ fn a_remembered_fact_answers_a_spoken_question_and_is_named() {
     ]);
     let found = stack.json(&["search", "where are the spare keys", "--json"]);
     assert!(found[0]["text"].as_str().unwrap().contains("blue tin"), "{found}");
-    let turn = stack.json(&["talk", "--in", &fixture("hey_jarvis_where_are_my_keys.wav"), "--json"]);
+    let out = stack.layout.folder.path().join("reply.wav").display().to_string();
+    let turn = stack.json(&[
+        "talk",
+        "--in",
+        &fixture("hey_jarvis_where_are_my_keys.wav"),
+        "--out",
+        &out,
+        "--json",
+    ]);
     let reply = turn["reply"].as_str().unwrap().to_lowercase();
     assert!(reply.contains("blue tin"), "{turn}");
     assert!(
@@ -77,4 +84,8 @@ fn a_remembered_fact_answers_a_spoken_question_and_is_named() {
         "the reply does not name its source: {turn}"
     );
     assert_eq!(turn["citations"][0]["title"], "Spare keys", "{turn}");
+
+    let heard = stack.json(&["transcribe", &out, "--json"]);
+    let rate = word_error_rate(&reply, heard["text"].as_str().unwrap());
+    assert!(rate <= 0.2, "word error rate {rate}: said {reply:?}, heard {heard}");
 }

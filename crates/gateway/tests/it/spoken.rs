@@ -57,8 +57,8 @@ fn chimes(talk: &Talk) -> Vec<Kind> {
 async fn a_keyword_begins_a_turn_and_silence_ends_it() {
     let world = World::new().await;
     world.wake.detect_at(16_000);
-    // Samples of the listening's own stream, which begins where the keyword ended.
-    world.stt.listen(by_itself("Jarvis, what time is it?", 1600, 16_000));
+    // Samples of the listening's own stream, which begins where the keyword ended; silence is noticed at the very last one.
+    world.stt.listen(by_itself("Jarvis, what time is it?", 1600, 29_600));
     world.agent.reply("It is noon.");
     let mut talk = world.talk(keyword()).await;
     talk.silence(48_000).await;
