@@ -121,36 +121,6 @@ const NOTES: [&str; 12] = [
     "The meeting about the budget was moved to Friday at three.",
 ];
 
-/// Prints how long embedding takes, for each size of batch; the bound only catches what is absurd.
-#[test]
-#[ignore = "needs models: cargo make test-models"]
-fn model_a_query_is_embedded_fast() {
-    let (mut embedder, _) = minilm();
-    let long = NOTES.join(" ");
-    for (name, text, batches) in [
-        ("query", QUESTIONS[0], &[1][..]),
-        ("piece of 200 tokens", &long, &[1, 2, 4, 8, 16]),
-    ] {
-        for batch in batches {
-            let texts = vec![text; *batch];
-            let mut times: Vec<Duration> = (0..10)
-                .map(|_| {
-                    let started = Instant::now();
-                    embed(&mut embedder, &texts);
-                    started.elapsed()
-                })
-                .collect();
-            times.sort();
-            let rate = *batch as f64 / times[5].as_secs_f64();
-            println!(
-                "{name} x {batch}: p50 {:?}, best {:?}, {rate:.1} texts/s",
-                times[5], times[0]
-            );
-            assert!(times[0] < Duration::from_secs(10));
-        }
-    }
-}
-
 /// A question for each note.
 const QUESTIONS: [&str; 12] = [
     "When is my sister's birthday?",
