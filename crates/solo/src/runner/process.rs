@@ -55,9 +55,9 @@ pub struct Started {
     pub pid: u32,
 }
 
-/// How long OpenMP's threads spin at a barrier before they sleep. libgomp's default keeps a core busy for milliseconds: on
-/// two cores, services that compute at the same time slowed one another tenfold. It is read before `main`, so a service
-/// cannot set it for itself; docs/benchmarks.md has the figures.
+/// How long OpenMP's threads spin at a barrier before they sleep. With libgomp's default, services that compute at the same
+/// time on few cores take the cores from one another by spinning (ADR 0007). It is read before `main`, so a service cannot
+/// set it for itself.
 const SPIN_COUNT: &str = "GOMP_SPINCOUNT";
 
 impl Program {
