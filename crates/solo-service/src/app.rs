@@ -1,4 +1,5 @@
-//! The command line that every service binary has: `run`, `check-config`, `probe`.
+//! The command line that every service binary has: `run`, `check-config`, `probe`; and whatever commands of its own a
+//! service brings along.
 
 use std::future::Future;
 use std::io::Write;
@@ -48,6 +49,15 @@ enum Command {
     Probe,
 }
 
+/// A command of a service's own, beside those that all have. It is told its arguments and nothing else: no configuration
+/// is read for it.
+pub struct Extra {
+    /// What can be typed.
+    pub command: clap::Command,
+    /// Does it.
+    pub run: fn(&clap::ArgMatches) -> ExitCode,
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("SECTION.KEY=VALUE is wanted")?;
     Ok((key.to_owned(), value.to_owned()))
@@ -55,6 +65,16 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 /// The whole of a service's `main`.
 pub fn main<C, F, Fut>(definition: Definition, build: F) -> ExitCode
+where
+    C: ServiceConfig,
+    F: FnOnce(C, Context) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Service, StartupError>> + Send,
+{
+    main_with(definition, Vec::new(), build)
+}
+
+/// [`main`] with commands of the service's own.
+pub fn main_with<C, F, Fut>(definition: Definition, extras: Vec<Extra>, build: F) -> ExitCode
 where
     C: ServiceConfig,
     F: FnOnce(C, Context) -> Fut + Send + 'static,
@@ -72,8 +92,14 @@ where
     let command = Cli::command()
         .name(definition.name)
         .bin_name(definition.name)
-        .version(definition.version);
+        .version(definition.version)
+        .subcommands(extras.iter().map(|extra| extra.command.clone()));
     let matches = command.get_matches();
+    if let Some((name, arguments)) = matches.subcommand()
+        && let Some(extra) = extras.iter().find(|extra| extra.command.get_name() == name)
+    {
+        return (extra.run)(arguments);
+    }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut inputs = Inputs::from_process();
     inputs.file = cli.source.config.or(inputs.file);

@@ -8,7 +8,7 @@ use solo_proto::status::v1::status_service_server::StatusService;
 use solo_proto::status::v1::{Gauge, GetStatusRequest, GetStatusResponse, QueueStatus, ServiceState, ServiceStatus};
 use tonic::{Request, Response, Status};
 
-use crate::gpu;
+use crate::{gpu, memory};
 
 /// The board on which a service writes what it says about itself. Cheap to clone; every clone writes the same board.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ struct Facts {
 }
 
 /// Reads a queue when somebody asks.
-pub(crate) type QueueProbe = Box<dyn Fn() -> QueueStatus + Send + Sync>;
+type QueueProbe = Box<dyn Fn() -> QueueStatus + Send + Sync>;
 
 impl StatusBoard {
     /// An empty board of a service that is starting.
@@ -99,8 +99,9 @@ impl StatusBoard {
         self.facts().gauges.insert(name, (unit, value));
     }
 
-    pub(crate) fn add_queue(&self, probe: QueueProbe) {
-        self.facts().queues.push(probe);
+    /// Shows a queue; `probe` reads it when somebody asks.
+    pub fn add_queue(&self, probe: impl Fn() -> QueueStatus + Send + Sync + 'static) {
+        self.facts().queues.push(Box::new(probe));
     }
 
     pub(crate) fn set_state(&self, state: ServiceState) {
@@ -132,7 +133,7 @@ impl StatusBoard {
             model: facts.model.clone(),
             device: facts.device.clone(),
             ready_ms: facts.ready_ms,
-            rss_bytes: resident_bytes().unwrap_or(0),
+            rss_bytes: memory::resident_bytes().unwrap_or(0),
             queue,
             gauges: facts
                 .gauges
@@ -152,15 +153,6 @@ impl StatusBoard {
         // The facts are plain values: a panic elsewhere cannot leave them half-written.
         self.0.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Resident memory of this process, in bytes.
-fn resident_bytes() -> Option<u64> {
-    let pid = sysinfo::get_current_pid().ok()?;
-    let mut system = sysinfo::System::new();
-    let only_memory = sysinfo::ProcessRefreshKind::nothing().with_memory();
-    system.refresh_processes_specifics(sysinfo::ProcessesToUpdate::Some(&[pid]), false, only_memory);
-    Some(system.process(pid)?.memory())
 }
 
 /// Serves the board.

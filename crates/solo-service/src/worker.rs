@@ -48,7 +48,7 @@ impl CancelToken {
 
 /// Cancels its token when dropped.
 #[derive(Debug)]
-struct CancelOnDrop(CancelToken);
+pub struct CancelOnDrop(pub CancelToken);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -138,13 +138,43 @@ impl Waiting {
 }
 
 impl<E: 'static> Worker<E> {
-    /// Starts the thread, builds the engine on it with `load`, and waits until that has worked.
+    /// Starts the thread, builds the engine on it with `load`, and waits until that has worked. How many jobs wait is
+    /// shown in the status.
     ///
     /// # Errors
     /// Whatever `load` says; a panic in it is [`StartupError::Engine`].
     pub async fn start<F>(context: &Context, name: &'static str, capacity: usize, load: F) -> Result<Self, StartupError>
     where
         F: FnOnce() -> Result<E, StartupError> + Send + 'static,
+    {
+        let worker = Self::start_stepping(context, name, capacity, load, |_| false).await?;
+        let probe = Arc::clone(&worker.waiting);
+        context.status.add_queue(move || {
+            let waiting = probe.lock();
+            QueueStatus {
+                depth: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
+                capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
+                oldest_ms: waiting.front().map_or(0, |since| since.elapsed().as_millis() as u64),
+            }
+        });
+        Ok(worker)
+    }
+
+    /// [`Worker::start`] for an engine that works on by itself between jobs: `step` does a little of what there is to do
+    /// and says whether there may be more. Jobs are short there (they hand work over), and never wait for more than a step.
+    ///
+    /// # Errors
+    /// As [`Worker::start`].
+    pub async fn start_stepping<F, S>(
+        context: &Context,
+        name: &'static str,
+        capacity: usize,
+        load: F,
+        mut step: S,
+    ) -> Result<Self, StartupError>
+    where
+        F: FnOnce() -> Result<E, StartupError> + Send + 'static,
+        S: FnMut(&mut E) -> bool + Send + 'static,
     {
         let capacity = capacity.max(1);
         let (jobs, mut queue) = mpsc::channel::<Job<E>>(capacity);
@@ -169,13 +199,33 @@ impl<E: 'static> Worker<E> {
                 if loaded.send(Ok(())).is_err() {
                     return;
                 }
-                while let Some(job) = queue.blocking_recv() {
-                    thread_waiting.lock().pop_front();
-                    if catch_unwind(AssertUnwindSafe(|| job(&mut engine))).is_err() {
-                        // Its state is unknown now. The job's caller hears of it by its dropped channel.
-                        runtime.block_on(health.not_serving("the engine panicked"));
-                        failed.cancel();
-                        return;
+                let mut busy = false;
+                loop {
+                    let job = match queue.try_recv() {
+                        Ok(job) => Some(job),
+                        Err(mpsc::error::TryRecvError::Disconnected) => return,
+                        Err(mpsc::error::TryRecvError::Empty) if busy => None,
+                        Err(mpsc::error::TryRecvError::Empty) => match queue.blocking_recv() {
+                            Some(job) => Some(job),
+                            None => return,
+                        },
+                    };
+                    let done = catch_unwind(AssertUnwindSafe(|| match job {
+                        Some(job) => {
+                            thread_waiting.lock().pop_front();
+                            job(&mut engine);
+                            true
+                        }
+                        None => step(&mut engine),
+                    }));
+                    match done {
+                        Ok(more) => busy = more,
+                        Err(_) => {
+                            // Its state is unknown now. Callers hear of it by their dropped channels.
+                            runtime.block_on(health.not_serving("the engine panicked"));
+                            failed.cancel();
+                            return;
+                        }
                     }
                 }
             })
@@ -183,15 +233,6 @@ impl<E: 'static> Worker<E> {
         ready
             .await
             .map_err(|_| StartupError::other(format!("{name}'s thread ended while it loaded")))??;
-        let probe = Arc::clone(&waiting);
-        context.status.add_queue(Box::new(move || {
-            let waiting = probe.lock();
-            QueueStatus {
-                depth: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
-                capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
-                oldest_ms: waiting.front().map_or(0, |since| since.elapsed().as_millis() as u64),
-            }
-        }));
         Ok(Self {
             name,
             capacity,
