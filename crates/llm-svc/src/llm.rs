@@ -1,30 +1,38 @@
 //! What the service does, in its own terms: [`crate::grpc`] translates, this decides.
 //!
-//! Whatever can be refused is refused before it waits: prompts are rendered, tokenized and measured beside the worker's
-//! thread, so that a prompt that is too long hears so at once. What is left is a [`Job`] for the thread.
+//! Whatever can be refused is refused before it waits: prompts are rendered, tokenized and measured beside the thread that
+//! computes, so that a prompt that is too long hears so at once. What is left is a [`Job`], which [`local`] has answered.
 
+mod calls;
+mod local;
+mod remote;
 mod terms;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use futures::StreamExt;
 use futures::stream::BoxStream;
-use solo_service::{Context, Worker, WorkerError};
-use tokio::sync::{mpsc, watch};
+use solo_service::{Context, WorkerError};
+use tokio::sync::mpsc;
 
+use crate::answer::Job;
+use crate::backend::Answer;
+use crate::backend::error::RemoteError;
 use crate::catalogue::{Catalogue, ModelFile};
-use crate::chat::ChatTemplate;
+use crate::chat::{ChatTemplate, Tool};
 use crate::config::Config;
+use crate::constraint::{self, Constraint};
 use crate::engine::{Choice, EngineKind, EngineOptions, Engines, Progress};
 use crate::error::Error;
-use crate::pool::{Key, Loaded, Pool, Stay, expire};
+use crate::pool::{Key, Stay};
 use crate::prompt::{Prompt, PromptError, Prompter};
 use crate::sampling::Sampling;
-use crate::session::{Event, Interrupted, Job};
 use crate::tokenizer::{Specials, Tokenizer};
+use crate::tools::{self, Trust};
 
-pub use terms::{Answered, Described, Generation, Input, Loading};
+use local::Local;
+
+pub use remote::{Remotes, estimate};
+pub use terms::{Answered, Caller, Described, Format, Generation, Input, Loading};
 
 /// The service. Cheap to clone.
 #[derive(Clone)]
@@ -33,11 +41,9 @@ pub struct Llm(Arc<Parts>);
 struct Parts {
     config: Config,
     choice: Choice,
-    options: EngineOptions,
-    engines: Arc<dyn Engines>,
     catalogue: Arc<Catalogue>,
-    worker: Worker<Pool>,
-    loaded: Loaded,
+    local: Arc<Local>,
+    remotes: Remotes,
 }
 
 impl Llm {
@@ -51,34 +57,27 @@ impl Llm {
         choice: Choice,
         options: EngineOptions,
         engines: Arc<dyn Engines>,
-    ) -> Result<(Self, impl Future<Output = ()> + Send + 'static), solo_service::StartupError> {
+        remotes: Remotes,
+    ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), solo_service::StartupError> {
         let catalogue = Arc::new(Catalogue::new(&config, &context.global.models_dir));
-        let loaded = Loaded::default();
-        let (expiry, expires) = watch::channel(None);
-        let mut pool = Pool::new(
-            Arc::clone(&engines),
-            config.max_loaded_models,
-            loaded.clone(),
-            context.status.clone(),
-            expiry,
-        );
-        let (engine, stay) = (choice.engine, configured_stay(&config));
-        let first = Arc::clone(&catalogue);
-        let worker = Worker::start(context, "llm", config.queue, move || {
-            let file = first.open("")?;
-            pool.load(engine, &file, None, stay, &unwatched())?;
-            Ok(pool)
-        });
-        let worker = worker.await?;
-        let expiring = expire(worker.clone(), expires, context.shutdown.clone());
+        remotes.ready(choice.engine, catalogue.default_id()).await?;
+        let (local, expiring) = Local::start(&config, context, options, engines).await?;
+        let (local, engine) = (Arc::new(local), choice.engine);
+        if engine.is_local() {
+            let first = Arc::clone(&catalogue);
+            let file = blocking(move || first.open("")).await?;
+            let key = Key {
+                engine,
+                model: file.id.clone(),
+            };
+            local.load(&key, &file, None, &unwatched()).await?;
+        }
         let parts = Parts {
             config,
             choice,
-            options,
-            engines,
             catalogue,
-            worker,
-            loaded,
+            local,
+            remotes,
         };
         Ok((Self(Arc::new(parts)), expiring))
     }
@@ -88,99 +87,121 @@ impl Llm {
         self.0.catalogue.default_id()
     }
 
+    /// The id that a request means.
+    pub fn id_or_default<'a>(&'a self, id: &'a str) -> &'a str {
+        self.0.catalogue.id_or_default(id)
+    }
+
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.0.config
     }
 
-    /// Answers; the stream ends after [`Answered::Finished`] or an error. Dropping it stops the work.
+    /// Answers; the stream ends after as many [`Answered::Finished`] as are wanted, or an error. Dropping it stops the
+    /// work.
     ///
     /// # Errors
     /// Whatever can be told before the request waits.
-    pub async fn generate(&self, request: Generation) -> Result<BoxStream<'static, Result<Answered, Error>>, Error> {
+    pub async fn generate(&self, request: Generation) -> Result<Answer, Error> {
         let engine = request.engine.unwrap_or(self.0.choice.engine);
+        if !engine.is_local() {
+            let (remotes, config) = (&self.0.remotes, &self.0.config);
+            let (tools, count) = (request.visible_tools().to_vec(), request.count);
+            let answer = remotes.generate(engine, request, self.default_model(), config).await?;
+            // Some servers leave calls in the text.
+            return Ok(match tools.as_slice() {
+                [] => answer,
+                tools => calls::told(answer, tools, count, Trust::Free),
+            });
+        }
         let llm = self.clone();
-        let (file, job) = blocking(move || {
+        let (file, job, request) = blocking(move || {
             let file = llm.0.catalogue.open(&request.model)?;
-            let context = llm.0.options.context_for(&file.facts);
-            let prompt = llm.prompt(engine, &file, &request.input)?;
-            check_length(&prompt, context, &file)?;
-            check_bias(&request.sampling, &file)?;
-            let max_tokens = if request.max_tokens == 0 {
-                llm.0.config.max_tokens
-            } else {
-                request.max_tokens
-            };
-            let job = Job {
-                prompt: prompt.tokens,
-                sampling: request.sampling,
-                stop: request.stop,
-                max_tokens: max_tokens.min(context),
-                logprobs: request.logprobs,
-                deadline: request.deadline,
-            };
-            Ok((file, (job, request.stay)))
+            let job = llm.job(engine, &file, &request)?;
+            Ok((file, job, request))
         })
         .await?;
-        let (job, stay) = job;
-        let otherwise = configured_stay(&self.0.config);
-        let queued = Instant::now();
-        // Room for the whole answer: a client that reads slowly must not hold up the others.
-        let room = job.max_tokens + 8;
-        let mut items = self.0.worker.stream(room, move |pool: &mut Pool, emit, cancel| {
-            let token = cancel.clone();
-            let watched: Progress = Arc::new(move |_| !token.is_cancelled());
-            let key = Key {
-                engine,
+        let key = Key {
+            engine,
+            model: file.id.clone(),
+        };
+        let seeds = seeds(request.sampling.seed, request.count);
+        let local = &self.0.local;
+        let answer = local.answer(key, file, &job, &seeds, request.stay, &request.caller)?;
+        Ok(match request.visible_tools() {
+            [] => answer,
+            tools => calls::told(answer, tools, seeds.len(), Trust::Constrained),
+        })
+    }
+
+    /// What the engine has to do for a request. Whatever can be refused is refused here, before it waits.
+    fn job(&self, engine: EngineKind, file: &Arc<ModelFile>, request: &Generation) -> Result<Job, Error> {
+        let context = self.0.local.options.context_for(&file.facts);
+        let tools = request.visible_tools();
+        let prompt = self.prompt(engine, file, &request.input, tools)?;
+        check_length(&prompt, context, file)?;
+        check_bias(&request.sampling, file)?;
+        let max_tokens = match request.max_tokens {
+            0 => self.0.config.max_tokens,
+            wanted => wanted,
+        };
+        Ok(Job {
+            prompt: prompt.tokens,
+            sampling: request.sampling.clone(),
+            constraint: self.constraint(engine, file, request)?,
+            stop: request.stop.clone(),
+            max_tokens: max_tokens.min(context),
+            logprobs: request.logprobs,
+        })
+    }
+
+    /// What the answer must obey; `None`: nothing.
+    fn constraint(
+        &self,
+        engine: EngineKind,
+        file: &Arc<ModelFile>,
+        request: &Generation,
+    ) -> Result<Option<Constraint>, Error> {
+        let prompter = self.prompter(engine, file)?;
+        let format = match &request.format {
+            Some(format) => Some(format.clone()),
+            None => {
+                let (tools, form) = (request.visible_tools(), prompter.tool_form());
+                tools::format(tools, &request.tool_choice, request.parallel_tools, form)?
+            }
+        };
+        let Some(format) = format else { return Ok(None) };
+        let compiled = prompter
+            .grammars(file.facts.vocabulary as usize)
+            .and_then(|grammars| grammars.compile(&format));
+        compiled.map(Some).map_err(|error| match error.is_request() {
+            true => Error::Format {
+                field: constraint::field(&format),
+                error,
+            },
+            false => Error::Constraint {
                 model: file.id.clone(),
-            };
-            let answered = pool.load(engine, &file, stay, otherwise, &watched).and_then(|session| {
-                let mut show = |event| match event {
-                    Event::Started {
-                        prompt_tokens,
-                        cached_tokens,
-                    } => {
-                        let (model, queued) = (file.id.clone(), queued.elapsed());
-                        emit.send(Ok(Answered::Started {
-                            model,
-                            engine,
-                            queued,
-                            prompt_tokens,
-                            cached_tokens,
-                        }))
-                    }
-                    Event::Text { text, tokens } => emit.send(Ok(Answered::Text { text, tokens })),
-                };
-                session
-                    .answer(&job, &mut show, cancel)
-                    .map_err(|error| interrupted(error, &file, engine))
-            });
-            pool.release(&key, answered.as_ref().ok());
-            // A caller that went away meanwhile wants to hear nothing.
-            let _ = emit.send(answered.map(Answered::Finished));
-        })?;
-        Ok(Box::pin(async_stream::stream! {
-            let mut complete = false;
-            while let Some(item) = items.next().await {
-                complete = matches!(item, Err(_) | Ok(Answered::Finished(_)));
-                yield item;
-            }
-            if !complete {
-                yield Err(Error::Worker(WorkerError::Panicked { worker: "llm" }));
-            }
-        }))
+                error,
+            },
+        })
     }
 
     /// The prompt that a model would see on the configured engine, and the tokens that its context holds.
     ///
     /// # Errors
     /// [`Error`] says why there is none.
-    pub async fn render(&self, model: String, input: Input) -> Result<(Prompt, Arc<ModelFile>, usize), Error> {
+    pub async fn render(
+        &self,
+        model: String,
+        input: Input,
+        tools: Vec<Tool>,
+    ) -> Result<(Prompt, Arc<ModelFile>, usize), Error> {
+        self.local("its server makes prompts of messages and shows them to nobody: use a local engine")?;
         let llm = self.clone();
         blocking(move || {
             let file = llm.0.catalogue.open(&model)?;
-            let prompt = llm.prompt(llm.0.choice.engine, &file, &input)?;
-            let context = llm.0.options.context_for(&file.facts);
+            let prompt = llm.prompt(llm.0.choice.engine, &file, &input, &tools)?;
+            let context = llm.0.local.options.context_for(&file.facts);
             Ok((prompt, file, context))
         })
         .await
@@ -192,7 +213,7 @@ impl Llm {
     /// [`Error::Worker`] when the service stops meanwhile.
     pub async fn list(&self) -> Result<Vec<Described>, Error> {
         let llm = self.clone();
-        blocking(move || {
+        let local = blocking(move || {
             Ok(llm
                 .0
                 .catalogue
@@ -201,7 +222,9 @@ impl Llm {
                 .map(|entry| llm.describe(entry.id, entry.file))
                 .collect())
         })
-        .await
+        .await?;
+        let default = self.0.choice.engine;
+        self.0.remotes.list(default, self.default_model(), local).await
     }
 
     /// One model.
@@ -209,6 +232,11 @@ impl Llm {
     /// # Errors
     /// [`Error::Missing`], [`Error::Damaged`].
     pub async fn get(&self, model: String) -> Result<Described, Error> {
+        let engine = self.0.choice.engine;
+        if !engine.is_local() {
+            let (id, default) = (self.0.catalogue.id_or_default(&model), self.default_model());
+            return self.0.remotes.describe(engine, id, default).await;
+        }
         let llm = self.clone();
         blocking(move || {
             let file = llm.0.catalogue.open(&model)?;
@@ -221,16 +249,15 @@ impl Llm {
     pub fn load(&self, model: String, stay: Option<Stay>) -> BoxStream<'static, Result<Loading, Error>> {
         let llm = self.clone();
         Box::pin(async_stream::try_stream! {
-            let (catalogue, engine) = (Arc::clone(&llm.0.catalogue), llm.0.choice.engine);
+            llm.local("its server loads its models itself")?;
+            let (catalogue, local, engine) = (Arc::clone(&llm.0.catalogue), Arc::clone(&llm.0.local), llm.0.choice.engine);
             let id = model.clone();
             let file = blocking(move || catalogue.open(&id)).await?;
+            let key = Key { engine, model: file.id.clone() };
+            // Progress that nobody can be told any more gives the loading up.
             let (told, mut progress) = mpsc::unbounded_channel();
-            let otherwise = configured_stay(&llm.0.config);
-            let loading = llm.0.worker.run(move |pool, cancel| {
-                let token = cancel.clone();
-                let watched: Progress = Arc::new(move |share| told.send(share).is_ok() && !token.is_cancelled());
-                pool.load(engine, &file, stay, otherwise, &watched).map(drop)
-            });
+            let watched: Progress = Arc::new(move |share| told.send(share).is_ok());
+            let loading = async move { local.load(&key, &file, stay, &watched).await };
             let mut loading = std::pin::pin!(loading);
             let mut last = -1.0_f32;
             let loaded = loop {
@@ -245,40 +272,68 @@ impl Llm {
                     loaded = &mut loading => break loaded,
                 }
             };
-            loaded.map_err(Error::Worker)??;
+            loaded?;
             yield Loading::Done(llm.get(model).await?);
         })
     }
 
-    /// Unloads a model from every engine when its running request has ended; returns the memory that it needed.
+    /// Unloads a model from every engine when its running requests have ended; returns the memory that it needed.
     ///
     /// # Errors
     /// [`Error::NotLoaded`].
     pub async fn unload(&self, model: String) -> Result<u64, Error> {
         let id = self.0.catalogue.id_or_default(&model).to_owned();
-        let asked = id.clone();
-        let freed = self.0.worker.run(move |pool, _| pool.unload_everywhere(&asked)).await?;
-        freed.ok_or(Error::NotLoaded { model: id })
+        self.0.local.unload(id).await
+    }
+
+    /// About how many tokens messages take on the configured engine, and the tokens that its models hold, where that
+    /// engine is another server; `None` where it is a local one, which can count.
+    ///
+    /// # Errors
+    /// When the engine is not enabled.
+    pub fn estimate(&self, input: &Input, tools: &[Tool]) -> Result<Option<(usize, usize)>, Error> {
+        let engine = self.0.choice.engine;
+        if engine.is_local() {
+            return Ok(None);
+        }
+        Ok(Some((estimate(input, tools), self.0.remotes.context_length(engine)?)))
+    }
+
+    /// Refuses what only an engine of this process can do.
+    fn local(&self, otherwise: &str) -> Result<(), Error> {
+        let engine = self.0.choice.engine;
+        if engine.is_local() {
+            Ok(())
+        } else {
+            Err(RemoteError::unsupported(engine, otherwise).into())
+        }
     }
 
     fn describe(&self, id: String, file: Option<Arc<ModelFile>>) -> Described {
         let on = |engine| {
-            self.0.loaded.contains(&Key {
+            self.0.local.loaded.contains(&Key {
                 engine,
                 model: id.clone(),
             })
         };
-        let configured = self.0.choice.engine;
+        let configured = Some(self.0.choice.engine).filter(|engine| engine.is_local());
+        let configured = configured.unwrap_or(EngineKind::LlamaCpp);
         let others = [EngineKind::LlamaCpp, EngineKind::Candle];
         let loaded = on(configured)
             .then_some(configured)
             .or_else(|| others.into_iter().find(|&engine| on(engine)));
         let template = file.as_ref().and_then(|file| file.facts.chat_template.as_deref());
         Described {
-            context_length: file.as_ref().map_or(0, |file| self.0.options.context_for(&file.facts)),
+            context_length: file
+                .as_ref()
+                .map_or(0, |file| self.0.local.options.context_for(&file.facts)),
             supports_tools: template
                 .and_then(|text| ChatTemplate::new(text).ok())
                 .is_some_and(|t| t.supports_tools()),
+            kv_bytes_per_token: file.as_ref().map_or(0, |file| {
+                let kv = self.0.local.options.kv_type;
+                loaded.unwrap_or(configured).kv_bytes_per_token(&file.facts, kv)
+            }),
             loaded: loaded.is_some(),
             engine: loaded.unwrap_or(configured),
             id,
@@ -287,14 +342,20 @@ impl Llm {
     }
 
     /// Renders and tokenizes. Takes time: not for the reactor's threads.
-    fn prompt(&self, engine: EngineKind, file: &Arc<ModelFile>, input: &Input) -> Result<Prompt, Error> {
+    fn prompt(
+        &self,
+        engine: EngineKind,
+        file: &Arc<ModelFile>,
+        input: &Input,
+        tools: &[Tool],
+    ) -> Result<Prompt, Error> {
         let (bytes, limit) = (input.bytes(), self.0.config.max_prompt_bytes);
         if bytes > limit {
             return Err(Error::PromptTooLarge { bytes, limit });
         }
         let prompter = self.prompter(engine, file)?;
         let prompt = match input {
-            Input::Chat(messages) => prompter.chat(messages),
+            Input::Chat(messages) => prompter.chat_with_tools(messages, tools),
             Input::Raw(text) => prompter.raw(text),
         };
         prompt.map_err(|error| Error::Prompt {
@@ -308,16 +369,16 @@ impl Llm {
             engine,
             model: file.id.clone(),
         };
-        if let Some(prompter) = self.0.loaded.prompter(&key, file) {
+        if let Some(prompter) = self.0.local.loaded.prompter(&key, file) {
             return Ok(prompter);
         }
-        let tokenizer: Arc<dyn Tokenizer> = match self.0.loaded.tokenizer(&key) {
+        let tokenizer: Arc<dyn Tokenizer> = match self.0.local.loaded.tokenizer(&key) {
             Some(tokenizer) => tokenizer,
             None => {
-                let tokenizer = self.0.engines.tokenizer(engine, file);
+                let tokenizer = self.0.local.engines.tokenizer(engine, file);
                 tokenizer.map_err(|error| Error::Engine {
                     model: file.id.clone(),
-                    error,
+                    error: Arc::new(error),
                 })?
             }
         };
@@ -327,7 +388,7 @@ impl Llm {
             error: PromptError::Template(error),
         })?;
         let prompter = Arc::new(Prompter::new(template, tokenizer, Specials::of(&file.header)));
-        self.0.loaded.keep(key, file, &prompter);
+        self.0.local.loaded.keep(key, file, &prompter);
         Ok(prompter)
     }
 }
@@ -336,12 +397,16 @@ impl Llm {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(_) => Err(Error::Worker(WorkerError::Stopped { worker: "llm" })),
+        Err(_) => Err(Error::Worker(WorkerError::Stopped { worker: local::WORKER })),
     }
 }
 
-fn configured_stay(config: &Config) -> Stay {
-    u64::try_from(config.keep_alive_s).map_or(Stay::Forever, |seconds| Stay::For(Duration::from_secs(seconds)))
+/// The seeds of `count` answers: each its own, all decided by the first.
+fn seeds(seed: Option<u64>, count: usize) -> Vec<Option<u64>> {
+    let count = count.max(1) as u64;
+    (0..count)
+        .map(|index| seed.map(|seed| seed.wrapping_add(index)))
+        .collect()
 }
 
 /// Loads whether anybody looks or not.
@@ -372,15 +437,5 @@ fn check_bias(sampling: &Sampling, file: &ModelFile) -> Result<(), Error> {
             Err(Error::invalid("sampling.logit_bias", problem))
         }
         None => Ok(()),
-    }
-}
-
-fn interrupted(error: Interrupted, file: &ModelFile, engine: EngineKind) -> Error {
-    let model = file.id.clone();
-    match error {
-        Interrupted::Cancelled => Error::Cancelled,
-        Interrupted::Deadline => Error::Deadline,
-        Interrupted::Engine(error) => Error::Engine { model, error },
-        Interrupted::NoScores(error) => Error::NoScores { model, engine, error },
     }
 }

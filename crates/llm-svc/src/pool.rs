@@ -1,21 +1,22 @@
-//! The models in memory. Lives on the worker's thread, which runs one request at a time: so whatever is loaded and not
-//! running now may go.
+//! The models in memory, and the thread's turns between them. Lives on the worker's thread; models are loaded beside it, so
+//! that those who are answered do not wait for those who load.
 //!
-//! A model stays until its time is up, until another needs its place, or until it is told to go. The thread tells the
-//! rest of the service what is loaded through [`Loaded`], so that nobody has to ask it while it computes.
+//! A model stays until its time is up, until another needs its place, or until it is told to go; never while it answers.
+//! The thread tells the rest of the service what is loaded through [`Loaded`], so that nobody has to ask it while it
+//! computes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use solo_service::{CancellationToken, StatusBoard, Worker, WorkerError};
+use solo_service::{CancellationToken, Priority, Worker, WorkerError};
 use tokio::sync::watch;
 
 use crate::catalogue::ModelFile;
-use crate::engine::{EngineKind, Engines, Progress};
-use crate::error::Error;
+use crate::engine::{EngineError, EngineKind};
+use crate::gauges::Gauges;
+use crate::lane::{Lane, LaneOptions, Request};
 use crate::prompt::Prompter;
-use crate::session::{Finished, Session};
 use crate::tokenizer::Tokenizer;
 
 /// A model on an engine.
@@ -93,13 +94,75 @@ impl Loaded {
     }
 }
 
+/// Steps of the models that the highest priority uses between two of all models.
+const SHARED_EVERY: u64 = 16;
+
+/// How many models there may be, and how large.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Models in memory at once.
+    pub models: usize,
+    /// Memory for all of them, in bytes.
+    pub bytes: u64,
+}
+
+/// A model on its way into the pool.
+pub struct Arrival {
+    /// What it is, and where.
+    pub key: Key,
+    /// Its file.
+    pub file: Arc<ModelFile>,
+    /// The model, warmed up.
+    pub lane: Lane,
+    /// How long it stays.
+    pub stay: Stay,
+    /// Memory that it needs, in bytes.
+    pub bytes: u64,
+}
+
+/// Whether a model can be had.
+pub enum Presence {
+    /// It is in memory.
+    Here,
+    /// It has to be loaded.
+    Absent,
+    /// It is about to go, and has to be loaded when it is gone.
+    Leaving(watch::Receiver<bool>),
+}
+
+/// Why requests cannot be handed over.
+pub enum Refusal {
+    /// The model is not in memory: here they are back.
+    Absent(Vec<Request>),
+    /// It is about to go, because somebody said so: here they are back, and when it is gone.
+    Leaving(Vec<Request>, watch::Receiver<bool>),
+    /// There is no room for what a request with a seed needs.
+    Engine(EngineError),
+}
+
+/// There is no room for another model: those that are here answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crowded {
+    /// Bytes that it needs.
+    pub needed: u64,
+    /// Bytes that are not held by models that answer.
+    pub free: u64,
+    /// Bytes that all models may have.
+    pub budget: u64,
+    /// Models that answer.
+    pub busy: Vec<String>,
+}
+
 /// The models in memory.
 pub struct Pool {
-    engines: Arc<dyn Engines>,
     residents: Vec<Resident>,
-    most: usize,
+    limits: Limits,
+    options: LaneOptions,
+    /// Tokens of the pieces in which prompts with a seed are computed.
+    piece: usize,
     loaded: Loaded,
-    status: StatusBoard,
+    gauges: Gauges,
+    steps: u64,
     /// When the next model's time is up.
     expiry: watch::Sender<Option<Instant>>,
 }
@@ -107,182 +170,280 @@ pub struct Pool {
 struct Resident {
     key: Key,
     file: Arc<ModelFile>,
-    session: Session,
+    lane: Lane,
+    /// For requests with a seed, where results in `lane` depend on what else runs.
+    exact: Option<Lane>,
     stay: Stay,
     used: Instant,
-    /// Memory that it needs, as far as its file tells.
     bytes: u64,
+    /// True once it answers, until that is noted.
+    busy: bool,
+    /// Set when it is to go once it has answered.
+    leaving: Option<watch::Sender<bool>>,
 }
 
 impl Resident {
     fn expires(&self) -> Option<Instant> {
         match self.stay {
-            Stay::For(time) => self.used.checked_add(time),
-            Stay::Forever | Stay::OneRequest => None,
+            Stay::For(time) if self.is_idle() => self.used.checked_add(time),
+            Stay::For(_) | Stay::Forever | Stay::OneRequest => None,
         }
+    }
+
+    fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
+        std::iter::once(&mut self.lane).chain(self.exact.as_mut())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.lane.is_idle() && self.exact.as_ref().is_none_or(Lane::is_idle)
+    }
+
+    fn priority(&self) -> Option<Priority> {
+        let exact = self.exact.as_ref().and_then(|lane| lane.scheduler().priority());
+        self.lane.scheduler().priority().max(exact)
     }
 }
 
 impl Pool {
-    /// An empty pool of at most `most` models.
+    /// An empty pool.
     pub fn new(
-        engines: Arc<dyn Engines>,
-        most: usize,
+        limits: Limits,
+        options: LaneOptions,
+        piece: usize,
         loaded: Loaded,
-        status: StatusBoard,
+        gauges: Gauges,
         expiry: watch::Sender<Option<Instant>>,
     ) -> Self {
         Self {
-            engines,
             residents: Vec::new(),
-            most,
+            limits,
+            options,
+            piece,
             loaded,
-            status,
+            gauges,
+            steps: 0,
             expiry,
         }
     }
 
-    /// Loads a model if it is not there, and warms it up. A model that is there stays as long as `stay` says, or, without
-    /// one, as it did; one that is loaded now stays as long as `stay` or else `otherwise` says.
-    ///
-    /// # Errors
-    /// [`Error::Engine`].
-    pub fn load(
-        &mut self,
-        engine: EngineKind,
-        file: &Arc<ModelFile>,
-        stay: Option<Stay>,
-        otherwise: Stay,
-        progress: &Progress,
-    ) -> Result<&mut Session, Error> {
-        let key = Key {
-            engine,
-            model: file.id.clone(),
-        };
-        let same = |resident: &Resident| Arc::ptr_eq(&resident.file, file);
-        if self
-            .residents
-            .iter()
-            .any(|resident| resident.key == key && !same(resident))
-        {
-            // The file was replaced meanwhile.
-            self.unload(&key);
-        }
-        let index = match self.residents.iter().position(|resident| resident.key == key) {
-            Some(index) => index,
-            None => self.bring(key, file, otherwise, progress)?,
+    /// Whether a model is in memory, from this very file; with `stay`, it stays as long as that says. One that was read
+    /// from another file goes.
+    pub fn touch(&mut self, key: &Key, file: &Arc<ModelFile>, stay: Option<Stay>) -> Presence {
+        let Some(index) = self.find(key) else {
+            return Presence::Absent;
         };
         let resident = &mut self.residents[index];
+        let replaced = !Arc::ptr_eq(&resident.file, file);
+        if replaced && resident.is_idle() {
+            self.unload(key);
+            return Presence::Absent;
+        }
+        if replaced {
+            resident.leaving.get_or_insert_with(|| watch::channel(false).0);
+        }
+        if let Some(leaving) = &resident.leaving {
+            return Presence::Leaving(leaving.subscribe());
+        }
         resident.used = Instant::now();
         resident.stay = stay.unwrap_or(resident.stay);
         self.publish();
-        Ok(&mut self.residents[index].session)
+        Presence::Here
     }
 
-    fn bring(&mut self, key: Key, file: &Arc<ModelFile>, stay: Stay, progress: &Progress) -> Result<usize, Error> {
-        let failed = |error| Error::Engine {
-            model: file.id.clone(),
-            error,
-        };
-        while self.residents.len() >= self.most {
-            let oldest = self
-                .residents
-                .iter()
+    /// Makes room for a model of `bytes`, letting idle ones go, the one used longest ago first.
+    ///
+    /// # Errors
+    /// [`Crowded`] when those that answer hold too much.
+    pub fn make_room(&mut self, bytes: u64) -> Result<(), Crowded> {
+        loop {
+            let held: u64 = self.residents.iter().map(|resident| resident.bytes).sum();
+            // A model larger than the budget is tried where it is the only one: the machine may have swap.
+            let fits = held.saturating_add(bytes) <= self.limits.bytes || self.residents.is_empty();
+            if self.residents.len() < self.limits.models && fits {
+                return Ok(());
+            }
+            let idle = self.residents.iter().filter(|resident| resident.is_idle());
+            match idle
                 .min_by_key(|resident| resident.used)
-                .map(|resident| resident.key.clone());
-            // There is one: `most` is at least 1.
-            if let Some(key) = oldest {
-                self.unload(&key);
-            }
+                .map(|resident| resident.key.clone())
+            {
+                Some(key) => self.unload(&key),
+                None => {
+                    return Err(Crowded {
+                        needed: bytes,
+                        free: self.limits.bytes.saturating_sub(held),
+                        budget: self.limits.bytes,
+                        busy: self
+                            .residents
+                            .iter()
+                            .map(|resident| resident.key.model.clone())
+                            .collect(),
+                    });
+                }
+            };
         }
-        let begun = Instant::now();
-        let mut session = Session::new(self.engines.load(key.engine, file, progress).map_err(failed)?);
-        session.warm_up().map_err(failed)?;
-        let context = session.engine().context_length() as u64;
-        let bytes = file.header.file_bytes + context * key.engine.kv_bytes_per_token(&file.facts);
-        let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        tracing::info!(model = %key.model, engine = %key.engine, context, ms, "model loaded");
-        self.loaded.add(key.clone(), session.engine().tokenizer());
-        self.residents.push(Resident {
-            key,
-            file: Arc::clone(file),
-            session,
-            stay,
-            used: Instant::now(),
-            bytes,
-        });
-        Ok(self.residents.len() - 1)
     }
 
-    /// Ends a request on a model: notes its figures, and lets the model go if that was agreed.
-    pub fn release(&mut self, key: &Key, finished: Option<&Finished>) {
-        let Some(resident) = self.residents.iter_mut().find(|resident| resident.key == *key) else {
-            return;
+    /// Takes a model in. One of the same name that is still here makes way.
+    pub fn insert(&mut self, arrival: Arrival) {
+        self.unload(&arrival.key);
+        self.loaded.add(arrival.key.clone(), arrival.lane.engine().tokenizer());
+        self.residents.push(Resident {
+            key: arrival.key,
+            file: arrival.file,
+            lane: arrival.lane,
+            exact: None,
+            stay: arrival.stay,
+            used: Instant::now(),
+            bytes: arrival.bytes,
+            busy: false,
+            leaving: None,
+        });
+        self.publish();
+    }
+
+    /// Hands the requests of one caller to a model.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn submit(&mut self, key: &Key, file: &Arc<ModelFile>, requests: Vec<Request>) -> Result<(), Refusal> {
+        let Some(index) = self.find(key) else {
+            return Err(Refusal::Absent(requests));
         };
+        let resident = &mut self.residents[index];
+        if let Some(leaving) = &resident.leaving {
+            return Err(Refusal::Leaving(requests, leaving.subscribe()));
+        }
+        if !Arc::ptr_eq(&resident.file, file) {
+            return Err(Refusal::Absent(requests));
+        }
+        let seeded = requests.iter().any(|request| request.job.sampling.seed.is_some());
+        let lane = if seeded && !resident.lane.engine().capabilities().batch_invariant {
+            if resident.exact.is_none() {
+                let twin = resident.lane.engine().exact_twin(self.piece).map_err(Refusal::Engine)?;
+                let options = LaneOptions {
+                    exact: Some(self.piece),
+                    ..self.options
+                };
+                resident.exact = Some(Lane::new(twin, &options));
+            }
+            resident.exact.as_mut()
+        } else {
+            None
+        };
+        let lane = lane.unwrap_or(&mut resident.lane);
+        for request in requests {
+            lane.submit(request);
+        }
+        resident.busy = true;
         resident.used = Instant::now();
-        self.status
-            .gauge("kv_cache_tokens", "{token}", resident.session.known_tokens() as f64);
-        self.status.gauge("kv_cache_use", "1", resident.session.fill());
-        if let Some(finished) = finished {
-            let rate = |tokens: usize, time: Duration| tokens as f64 / time.as_secs_f64().max(1e-6);
-            let computed = finished.prompt_tokens - finished.cached_tokens;
-            self.status
-                .gauge("prefill_rate", "{token}/s", rate(computed, finished.prefill));
-            if finished.completion_tokens > 0 {
-                self.status.gauge(
-                    "decode_rate",
-                    "{token}/s",
-                    rate(finished.completion_tokens, finished.decode),
-                );
+        self.publish();
+        Ok(())
+    }
+
+    /// Computes one step of every model that has something to do, those first whose callers go first. False when there is
+    /// nothing to do.
+    pub fn step(&mut self) -> bool {
+        self.steps += 1;
+        let top = self.residents.iter().filter_map(Resident::priority).max();
+        let everybody = self.steps.is_multiple_of(SHARED_EVERY);
+        let mut more = false;
+        for resident in &mut self.residents {
+            if everybody || resident.priority() == top {
+                for lane in resident.lanes() {
+                    more |= lane.step();
+                    self.gauges.note(&lane.take_tally());
+                }
+            } else {
+                more |= resident.busy;
             }
         }
-        if resident.stay == Stay::OneRequest || resident.stay == Stay::For(Duration::ZERO) {
+        self.settle();
+        self.publish();
+        more
+    }
+
+    /// Lets go what has answered and is not to stay.
+    fn settle(&mut self) {
+        let mut gone = Vec::new();
+        for resident in &mut self.residents {
+            if resident.busy && resident.is_idle() {
+                resident.busy = false;
+                resident.used = Instant::now();
+                let brief = matches!(resident.stay, Stay::OneRequest | Stay::For(Duration::ZERO));
+                if brief || resident.leaving.is_some() {
+                    gone.push(resident.key.clone());
+                }
+            }
+        }
+        for key in &gone {
             self.unload(key);
         }
-        self.publish();
     }
 
-    /// Lets a model go; returns the memory that it needed, or `None` when it was not there.
-    pub fn unload(&mut self, key: &Key) -> Option<u64> {
-        let index = self.residents.iter().position(|resident| resident.key == *key)?;
-        let resident = self.residents.swap_remove(index);
-        self.loaded.remove(key);
-        tracing::info!(model = %key.model, engine = %key.engine, "model unloaded");
-        self.publish();
-        Some(resident.bytes)
-    }
-
-    /// Lets a model go from every engine; returns the memory that it needed, or `None` when it was nowhere.
-    pub fn unload_everywhere(&mut self, model: &str) -> Option<u64> {
-        let keys: Vec<Key> = self
-            .residents
-            .iter()
-            .map(|r| r.key.clone())
-            .filter(|key| key.model == model)
-            .collect();
-        keys.iter().filter_map(|key| self.unload(key)).reduce(|a, b| a + b)
+    /// Lets a model go from every engine, at once or when it has answered. Returns the memory that it needed and, where
+    /// it still answers, when it is gone; `None` when it was nowhere.
+    pub fn dismiss(&mut self, model: &str) -> Option<(u64, Vec<watch::Receiver<bool>>)> {
+        let keys = self.residents.iter().map(|resident| resident.key.clone());
+        let keys: Vec<Key> = keys.filter(|key| key.model == model).collect();
+        let mut waits = Vec::new();
+        let mut freed = 0;
+        for key in &keys {
+            let Some(index) = self.find(key) else { continue };
+            let resident = &mut self.residents[index];
+            freed += resident.bytes;
+            if resident.is_idle() {
+                self.unload(key);
+            } else {
+                let leaving = resident.leaving.get_or_insert_with(|| watch::channel(false).0);
+                waits.push(leaving.subscribe());
+            }
+        }
+        (!keys.is_empty()).then_some((freed, waits))
     }
 
     /// Lets go what nobody has used for as long as it may stay.
     pub fn expire(&mut self, now: Instant) {
         let late = |resident: &&Resident| resident.expires().is_some_and(|expiry| expiry <= now);
-        let keys: Vec<Key> = self
+        let late: Vec<Key> = self
             .residents
             .iter()
             .filter(late)
             .map(|resident| resident.key.clone())
             .collect();
-        for key in &keys {
+        for key in &late {
             self.unload(key);
         }
         self.publish();
     }
 
+    fn unload(&mut self, key: &Key) {
+        let Some(index) = self.find(key) else { return };
+        let mut resident = self.residents.swap_remove(index);
+        for lane in resident.lanes() {
+            lane.close();
+        }
+        self.loaded.remove(key);
+        if let Some(leaving) = &resident.leaving {
+            leaving.send_replace(true);
+        }
+        tracing::info!(model = %key.model, engine = %key.engine, "model unloaded");
+        self.publish();
+    }
+
+    fn find(&self, key: &Key) -> Option<usize> {
+        self.residents.iter().position(|resident| resident.key == *key)
+    }
+
     fn publish(&self) {
-        self.status
-            .gauge("models_loaded", "{model}", self.residents.len() as f64);
+        let lanes = self
+            .residents
+            .iter()
+            .flat_map(|resident| std::iter::once(&resident.lane).chain(&resident.exact));
+        self.gauges.show(self.residents.len(), lanes);
         let next = self.residents.iter().filter_map(Resident::expires).min();
-        self.expiry.send_replace(next);
+        self.expiry
+            .send_if_modified(|known| std::mem::replace(known, next) != next);
     }
 }
 

@@ -1,10 +1,13 @@
 //! A model's side of the prompt: template, tokenizer, control tokens. Needs no weights, so that counting tokens and
 //! refusing a prompt that is too long never wait behind a running answer.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
-use crate::chat::{ChatTemplate, Message, TemplateError, choose_guard};
+use crate::chat::{ChatTemplate, Message, TemplateError, Tool, choose_guard};
+use crate::constraint::{ConstraintError, Grammars};
 use crate::tokenizer::{Specials, Tokenizer, TokenizerError};
+use crate::tools::ToolForm;
 
 /// A prompt cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,8 @@ pub struct Prompter {
     template: Option<ChatTemplate>,
     tokenizer: Arc<dyn Tokenizer>,
     specials: Specials,
+    /// Made when they are first needed: that takes some tenths of a second.
+    grammars: OnceLock<Result<Grammars, ConstraintError>>,
 }
 
 impl Prompter {
@@ -46,7 +51,17 @@ impl Prompter {
             template,
             tokenizer,
             specials,
+            grammars: OnceLock::new(),
         }
+    }
+
+    /// What holds answers to grammars; the model has scores for `vocabulary` tokens. Takes its time when it is first asked.
+    ///
+    /// # Errors
+    /// [`ConstraintError::Vocabulary`].
+    pub fn grammars(&self, vocabulary: usize) -> Result<&Grammars, ConstraintError> {
+        let make = || Grammars::new(Arc::clone(&self.tokenizer), vocabulary, &self.specials);
+        self.grammars.get_or_init(make).as_ref().map_err(Clone::clone)
     }
 
     /// The prompt that asks for the next message. Control tokens come from the template alone.
@@ -54,11 +69,25 @@ impl Prompter {
     /// # Errors
     /// [`PromptError`].
     pub fn chat(&self, messages: &[Message]) -> Result<Prompt, PromptError> {
+        self.chat_with_tools(messages, &[])
+    }
+
+    /// The prompt that asks for the next message and offers tools. The same messages and tools give the same prompt, and
+    /// the tools come first, so that a dialogue's turns begin alike.
+    ///
+    /// # Errors
+    /// [`PromptError`].
+    pub fn chat_with_tools(&self, messages: &[Message], tools: &[Tool]) -> Result<Prompt, PromptError> {
         let template = self.template.as_ref().ok_or(PromptError::NoTemplate)?;
-        let texts = messages.iter().map(|message| message.content.as_str());
-        let guard = choose_guard(texts).ok_or(PromptError::Guard)?;
-        let rendered = template.render(messages, &self.specials, guard)?;
+        let texts = texts(messages, tools);
+        let guard = choose_guard(texts.iter().map(Cow::as_ref)).ok_or(PromptError::Guard)?;
+        let rendered = template.render_with_tools(messages, tools, &self.specials, guard)?;
         self.tokenize(&rendered, Some(guard))
+    }
+
+    /// How the model is asked to call tools: see [`crate::tools::format`].
+    pub fn tool_form(&self) -> ToolForm {
+        self.template.as_ref().map_or(ToolForm::Bare, ChatTemplate::tool_form)
     }
 
     /// A prompt that somebody else has rendered: control tokens in it are control tokens.
@@ -109,4 +138,27 @@ impl Prompter {
         }
         self.tokenizer.encode(&prompt.text[start..], &mut prompt.tokens)
     }
+}
+
+/// All that messages and tools say.
+fn texts<'a>(messages: &'a [Message], tools: &'a [Tool]) -> Vec<Cow<'a, str>> {
+    let mut texts: Vec<Cow<'a, str>> = Vec::new();
+    for message in messages {
+        texts.extend([Cow::from(&message.content), Cow::from(&message.tool_call_id)]);
+        for call in &message.tool_calls {
+            texts.extend([
+                Cow::from(&call.id),
+                Cow::from(&call.name),
+                Cow::from(call.arguments.to_string()),
+            ]);
+        }
+    }
+    for tool in tools {
+        texts.extend([
+            Cow::from(&tool.name),
+            Cow::from(&tool.description),
+            Cow::from(tool.parameters.to_string()),
+        ]);
+    }
+    texts
 }

@@ -93,7 +93,7 @@ impl Sampler {
         }
     }
 
-    /// Chooses the next token and remembers it. `logits`, one for each token, are changed on the way.
+    /// Chooses the next token; what becomes of it is for [`Sampler::note`]. `logits`, one for each token, are changed on the way.
     ///
     /// # Errors
     /// [`NoScores`].
@@ -105,11 +105,15 @@ impl Sampler {
         } else {
             self.draw(logits, logits[best as usize])
         };
+        Ok(token)
+    }
+
+    /// Remembers a token of the answer.
+    pub fn note(&mut self, token: u32) {
         if self.sampling.repetition_penalty != 1.0 {
             self.occurred.insert(token);
         }
         *self.answered.entry(token).or_default() += 1;
-        Ok(token)
     }
 
     /// Applies bias and penalties.
@@ -284,9 +288,12 @@ mod tests {
 
     fn drawn(sampling: &Sampling, logits: &[f32], count: usize) -> Vec<u32> {
         let mut sampler = Sampler::new(sampling.clone(), &[]);
-        (0..count)
-            .map(|_| sampler.choose(&mut logits.to_vec()).unwrap())
-            .collect()
+        let mut choose = || {
+            let token = sampler.choose(&mut logits.to_vec()).unwrap();
+            sampler.note(token);
+            token
+        };
+        (0..count).map(|_| choose()).collect()
     }
 
     fn at(temperature: f32) -> Sampling {

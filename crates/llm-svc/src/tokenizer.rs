@@ -172,6 +172,11 @@ impl Specials {
         self.controls.binary_search(&token).is_ok()
     }
 
+    /// Control tokens and their texts, of two characters or more.
+    pub fn texts(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.by_text.iter().map(|(text, &token)| (token, text.as_slice()))
+    }
+
     /// The control token whose text `bytes` begin with, the longest if several do, and the length of its text.
     pub fn starting(&self, bytes: &[u8]) -> Option<(u32, usize)> {
         let lengths = self.lengths.get(bytes.first()?)?;

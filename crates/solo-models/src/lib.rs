@@ -5,8 +5,13 @@
 //! - [`locate`] and [`onnx_runtime`] answer a service that is about to load a model: `<models folder>/<id>/<file>`, or
 //!   an error whose text is the command that helps.
 //! - [`check`] tells whether installed files are still what the manifest says.
+//! - [`fit`] plans a model into memory and GPUs, from its header alone.
+//! - [`gguf`] reads the header of a model file, with distrust: for the service that runs it and the command that shows it.
 //!
 //! Fetching is the command line's business (`solo models pull`), so that no service can download anything.
+
+pub mod fit;
+pub mod gguf;
 
 mod locate;
 mod manifest;

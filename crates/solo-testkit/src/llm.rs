@@ -307,6 +307,7 @@ impl LlmService for FakeLlm {
         self.state.counts.push(Recorded { message, metadata });
         let context_length = self.state.context_length.load(Ordering::SeqCst);
         Ok(Response::new(CountTokensResponse {
+            estimated: false,
             tokens,
             context_length,
             model: MODEL.into(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ask, chat, completions, config, logs, remember, say, search, talk, transcribe, up};
+use crate::commands::{ask, chat, completions, config, logs, quantize, remember, say, search, talk, transcribe, up};
 use crate::failure::EXIT_CODES;
 use crate::models;
 use crate::services::{self, Service};
@@ -80,9 +80,11 @@ pub enum Command {
     Remember(remember::Arguments),
     /// Search what Solo remembers
     Search(search::Arguments),
-    /// List, fetch, check, remove and choose models
+    /// List, show, fetch, check, remove and choose models
     #[command(subcommand)]
     Models(models::Command),
+    /// Store a model's weights in fewer bits
+    Quantize(quantize::Arguments),
     /// Read and change the configuration
     #[command(subcommand)]
     Config(config::Command),

@@ -10,6 +10,7 @@ pub mod down;
 pub mod logs;
 #[cfg(unix)]
 pub mod ps;
+pub mod quantize;
 pub mod remember;
 #[cfg(unix)]
 pub mod restart;
@@ -73,6 +74,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Transcribe(arguments) => transcribe::run(&settings, &arguments).await?,
         Command::Remember(arguments) => remember::run(&settings, &arguments).await?,
         Command::Search(arguments) => search::run(&settings, &arguments).await?,
+        Command::Quantize(arguments) => quantize::run(&settings, &arguments).await?,
         Command::Status(gateway) => return status::run(&settings, &gateway).await.map(ExitCode::from),
         Command::Models(command) => {
             let models = models::Settings {

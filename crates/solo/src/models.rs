@@ -1,9 +1,10 @@
-//! `solo models`: what models there are, fetching them, checking them, choosing one.
+//! `solo models`: what models there are, what their files say, fetching them, checking them, choosing one.
 //!
 //! The manifest (crate solo-models) says what each model is and where it comes from. Only this module reaches for a
 //! network, and only in `pull`: services load what lies in the models folder and nothing else.
 //!
 //! ```text
+//! show.rs        what a model's file says of itself, and whether it fits
 //! pull.rs        which models, from where, in what order
 //! hub.rs         the model hub, with resumed downloads
 //! packages.rs    PyPI, npm and Debian through pip, npm and apt-get; archive.rs opens what they bring
@@ -20,6 +21,7 @@ mod progress;
 mod pull;
 mod remove;
 mod select;
+mod show;
 mod store;
 mod verify;
 
@@ -31,6 +33,8 @@ use std::process::ExitCode;
 pub enum Command {
     /// Show every model: what it is, its size and licence, whether it is installed
     List,
+    /// Show what a model's file says, what it takes, and whether it fits this machine
+    Show(show::Arguments),
     /// Fetch models, with what they need (without IDs: the default set)
     Pull(pull::Arguments),
     /// Check the bytes of installed models (without IDs: all of them)
@@ -67,6 +71,7 @@ pub struct Settings {
 pub async fn run(command: Command, global: &Settings) -> anyhow::Result<ExitCode> {
     match command {
         Command::List => list::list(global),
+        Command::Show(arguments) => show::show(&arguments, global),
         Command::Pull(arguments) => pull::pull(arguments, global).await,
         Command::Verify { ids } => verify::verify(&ids, global),
         Command::Rm(arguments) => remove::remove(&arguments, global),

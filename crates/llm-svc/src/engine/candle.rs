@@ -1,92 +1,181 @@
-//! candle: our own llama-family model on its quantised tensors, on the processor or on CUDA.
+//! candle: our own llama-family model over its quantised formats, on the processor or on CUDA.
 //!
-//! candle-transformers' models cannot forget the end of a sequence and keep every mask that they ever made; this one keeps
-//! its keys and values where a prefix can be used again, and nothing grows with the number of requests. The tests hold
-//! its logits against candle-transformers' and llama.cpp's.
+//! candle-transformers' models serve one sequence, cannot forget its end and keep every mask that they ever made. This one
+//! computes a step over many sequences, whose keys and values lie in counted blocks ([`kv`]). On the processor the
+//! arithmetic is ours ([`processor`], [`kernels`]): candle multiplies row by row, and its threads cannot be told how many
+//! they are. On CUDA it is candle's ([`tensors`]). The tests hold the logits against candle-transformers' and llama.cpp's.
 
-mod transformer;
+mod attention;
+mod buffers;
+mod kernels;
+mod kv;
+mod linear;
+mod memory;
+mod pack;
+mod processor;
+mod rope;
+mod spec;
+mod tensors;
+#[cfg(test)]
+mod tests;
+mod threads;
 mod weights;
 
 use std::sync::Arc;
 
-use self::transformer::Transformer;
+use candle_core::DType;
+use half::f16;
+
+use self::kv::{CopyBlock, Tables};
+use self::processor::Processor;
+use self::spec::Spec;
+use self::tensors::Tensors;
 use self::weights::Weights;
-use super::{Device, Engine, EngineError, EngineKind, EngineOptions, Progress};
+use super::{
+    BLOCK, Capabilities, Device, EngineError, EngineKind, EngineOptions, KvType, Logits, Progress, Run, Slot,
+    StepEngine,
+};
 use crate::catalogue::ModelFile;
-use crate::tokenizer::{BpeTokenizer, Tokenizer};
+use crate::tokenizer::{BpeTokenizer, Tokenizer, TokenizerError};
+
+/// Where a model computes. Tables say which blocks are whose; a model keeps what is in them.
+trait Model: Send {
+    /// Takes the memory of a block that is about to be written.
+    fn take(&mut self, block: u32);
+
+    /// Copies a block.
+    fn copy(&mut self, copy: CopyBlock) -> Result<(), EngineError>;
+
+    /// Computes a step; the tables have room for all its tokens.
+    fn step(&mut self, tables: &Tables, runs: &[Run<'_>], logits: &mut Logits) -> Result<(), EngineError>;
+}
 
 /// A model on candle.
 pub struct Candle {
-    transformer: Transformer,
+    model: Box<dyn Model>,
+    tables: Tables,
     tokenizer: Arc<dyn Tokenizer>,
-    batch: usize,
+    capabilities: Capabilities,
 }
 
 impl Candle {
-    /// Loads a model: reads its weights into memory.
+    /// Loads a model: maps its file and packs its weights for the device.
     ///
     /// # Errors
     /// [`EngineError`] names what candle has not, or what failed.
     pub fn load(file: &ModelFile, options: &EngineOptions, progress: &Progress) -> Result<Self, EngineError> {
-        let tokenizer = tokenizer(file)?;
         let device = match options.device {
-            Device::Cpu => candle_core::Device::Cpu,
+            Device::Cpu => None,
             Device::Cuda(ordinal) => {
-                candle_core::Device::new_cuda(ordinal).map_err(failed("opening the CUDA device"))?
+                let device = candle_core::Device::new_cuda(ordinal);
+                Some(device.map_err(failed("opening the CUDA device"))?)
             }
         };
-        let computing = candle_core::utils::get_num_threads();
-        if options.device == Device::Cpu && computing != options.threads {
-            // candle takes its threads from the environment alone.
-            tracing::warn!(
-                configured = options.threads,
-                computing,
-                "candle does not use the configured number of threads: set RAYON_NUM_THREADS where the service starts"
-            );
-        }
-        let mut weights = Weights::open(file, device)?;
-        let transformer = Transformer::load(&mut weights, options.context_for(&file.facts), progress)?;
+        Self::on(device, file, options, progress)
+    }
+
+    /// Loads a model onto one of candle's devices, or onto the processor without its help.
+    fn on(
+        device: Option<candle_core::Device>,
+        file: &ModelFile,
+        options: &EngineOptions,
+        progress: &Progress,
+    ) -> Result<Self, EngineError> {
+        let weights = Weights::open(file)?;
+        let context = options.context_for(&file.facts);
+        let rotated = file
+            .facts
+            .attention
+            .map_or(0, |attention| attention.key_length as usize);
+        let factors = weights.vector("rope_freqs.weight", rotated / 2)?;
+        let spec = Spec::of(&file.header, &file.facts, context, factors)?;
+        spec.check_tensors(&file.header)?;
+        let tokenizer = tokenizer(file)?;
+        let (context, vocabulary) = (spec.context, spec.vocabulary);
+        let slots = options.slots.max(1);
+        let blocks = options.kv_blocks(EngineKind::Candle, &file.facts);
+        let capabilities = Capabilities {
+            context_length: context,
+            slots,
+            blocks,
+            step_tokens: options.batch.max(1),
+            vocabulary,
+            batch_invariant: device.is_none(),
+        };
+        let threads = options.threads;
+        let model: Box<dyn Model> = match (device, options.kv_type) {
+            (None, KvType::F16) => Box::new(Processor::<f16>::load(&weights, spec, blocks, threads, progress)?),
+            (Some(device), KvType::F16) => {
+                Box::new(Tensors::load(&weights, spec, blocks, DType::F16, device, progress)?)
+            }
+            (_, KvType::Q8) => return Err(unsupported("kv_type = \"q8_0\": it keeps keys and values in f16")),
+        };
         Ok(Self {
-            transformer,
+            model,
+            tables: Tables::new(slots, blocks, context),
             tokenizer,
-            batch: options.batch,
+            capabilities,
         })
     }
 }
 
-impl Engine for Candle {
+impl StepEngine for Candle {
     fn tokenizer(&self) -> Arc<dyn Tokenizer> {
         Arc::clone(&self.tokenizer)
     }
 
-    fn context_length(&self) -> usize {
-        self.transformer.context_length()
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
-    fn batch(&self) -> usize {
-        self.batch
-    }
-
-    fn truncate(&mut self, tokens: usize) -> Result<usize, EngineError> {
-        // Keys and values beyond a position are overwritten before anything looks at them.
-        Ok(tokens)
-    }
-
-    fn forward(&mut self, tokens: &[u32], position: usize, logits: Option<&mut Vec<f32>>) -> Result<(), EngineError> {
-        let scores = self
-            .transformer
-            .forward(tokens, position, logits.is_some())
-            .map_err(failed("computing a batch"))?;
-        if let (Some(logits), Some(scores)) = (logits, scores) {
-            *logits = scores;
+    fn step(&mut self, runs: &[Run<'_>], logits: &mut Logits) -> Result<(), EngineError> {
+        logits.clear(self.capabilities.vocabulary);
+        let mut copies = Vec::new();
+        for run in runs {
+            let extended = self
+                .tables
+                .extend(run.slot.0, run.position, run.tokens.len(), &mut copies);
+            extended.map_err(failed("making room for keys and values"))?;
+            for &block in &self.tables.of(run.slot.0)[run.position / BLOCK..] {
+                self.model.take(block);
+            }
         }
-        Ok(())
+        for copy in copies {
+            self.model.copy(copy)?;
+        }
+        if runs.iter().all(|run| run.tokens.is_empty()) {
+            return Ok(());
+        }
+        self.model.step(&self.tables, runs, logits)
+    }
+
+    fn fork(&mut self, from: Slot, to: Slot, tokens: usize) -> Result<usize, EngineError> {
+        let copy = self.tables.fork(from.0, to.0, tokens);
+        if let Some(copy) = copy.map_err(failed("sharing keys and values"))? {
+            self.model.copy(copy)?;
+        }
+        Ok(self.tables.tokens(to.0))
+    }
+
+    fn truncate(&mut self, slot: Slot, tokens: usize) -> Result<usize, EngineError> {
+        self.tables
+            .truncate(slot.0, tokens)
+            .map_err(failed("forgetting tokens"))
+    }
+
+    fn exact_twin(&self, _: usize) -> Result<Box<dyn StepEngine>, EngineError> {
+        Err(unsupported("a second context over the same weights"))
     }
 }
 
-/// A model's tokenizer, without its weights.
+/// A model's tokenizer, without its weights. SentencePiece vocabularies (Gemma, Phi 3, Mistral) are llama.cpp's to read:
+/// ours knows byte-level BPE.
 pub(super) fn tokenizer(file: &ModelFile) -> Result<Arc<dyn Tokenizer>, EngineError> {
-    Ok(Arc::new(BpeTokenizer::of(&file.header)?))
+    match BpeTokenizer::of(&file.header) {
+        Ok(tokenizer) => Ok(Arc::new(tokenizer)),
+        Err(TokenizerError::Kind(_)) => super::llama_cpp::tokenizer(file),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn unsupported(what: impl Into<String>) -> EngineError {

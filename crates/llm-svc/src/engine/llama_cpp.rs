@@ -1,34 +1,35 @@
 //! llama.cpp, through llama-cpp-2.
 //!
-//! It runs every architecture that llama.cpp knows. The model is mapped, not read; the context's buffers are sized for
-//! small batches, because there is no way to interrupt a running one: a batch is what cancellation waits for.
+//! It runs every architecture that llama.cpp knows. The model is mapped, not read. All sequences share one cache of keys
+//! and values, so a fork marks cells and copies nothing. There is no way to interrupt a running batch: a step is what
+//! cancellation waits for.
 
 use std::sync::{Arc, OnceLock};
 
 use llama_cpp_2::LogOptions;
 use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::context::params::LlamaContextParams;
+use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 
-use super::{Device, Engine, EngineError, EngineKind, EngineOptions, Progress};
+use super::{
+    BLOCK, Capabilities, Device, EngineError, EngineKind, EngineOptions, KvType, Logits, Progress, Run, Slot,
+    StepEngine,
+};
 use crate::catalogue::ModelFile;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
-/// The only sequence of a context.
-const SEQUENCE: i32 = 0;
-
-/// A model in llama.cpp.
+/// A model in llama.cpp, with one context over it.
 pub struct LlamaCpp {
     // Dropped before the model that it points into: fields drop in this order.
     context: LlamaContext<'static>,
     batch: LlamaBatch<'static>,
     model: Arc<LlamaModel>,
-    context_length: usize,
-    batch_tokens: usize,
+    options: EngineOptions,
+    capabilities: Capabilities,
 }
 
 impl LlamaCpp {
@@ -37,7 +38,6 @@ impl LlamaCpp {
     /// # Errors
     /// [`EngineError`]; llama.cpp's own reasons go to the log at debug level of `llama-cpp-2`.
     pub fn load(file: &ModelFile, options: &EngineOptions, progress: &Progress) -> Result<Self, EngineError> {
-        let backend = backend()?;
         let told = Arc::clone(progress);
         let gpu_layers = match options.device {
             Device::Cpu => 0,
@@ -53,78 +53,137 @@ impl LlamaCpp {
             true => error,
             false => EngineError::Abandoned,
         })?);
-        let context_length = options.context_for(&file.facts);
-        let tokens = u32::try_from(context_length).unwrap_or(u32::MAX);
-        let batch = u32::try_from(options.batch).unwrap_or(u32::MAX);
+        let capabilities = Capabilities {
+            context_length: options.context_for(&file.facts),
+            slots: options.slots,
+            blocks: options.kv_blocks(EngineKind::LlamaCpp, &file.facts),
+            step_tokens: options.batch,
+            vocabulary: file.facts.vocabulary as usize,
+            // Its kernels sum in another order for other numbers of rows and other places in the cache.
+            batch_invariant: false,
+        };
+        Self::over(model, options.clone(), capabilities)
+    }
+
+    /// A context over a model.
+    fn over(model: Arc<LlamaModel>, options: EngineOptions, capabilities: Capabilities) -> Result<Self, EngineError> {
+        let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
         let threads = i32::try_from(options.threads).unwrap_or(i32::MAX);
+        let (batch, kv) = (number(capabilities.step_tokens), options.kv_type);
         let parameters = LlamaContextParams::default()
-            .with_n_ctx(std::num::NonZeroU32::new(tokens))
+            .with_n_ctx(std::num::NonZeroU32::new(number(capabilities.blocks * BLOCK)))
             .with_n_batch(batch)
             .with_n_ubatch(batch)
-            .with_n_seq_max(1)
+            .with_n_seq_max(number(capabilities.slots))
+            // One cache for all sequences, so that a fork copies nothing.
+            .with_kv_unified(true)
+            // Sliding windows keep everything: a sequence may be cut back.
+            .with_swa_full(true)
+            .with_type_k(cache_type(kv))
+            .with_type_v(cache_type(kv))
             .with_n_threads(threads)
             .with_n_threads_batch(threads);
         // SAFETY: the model lives in an `Arc` that this struct keeps until after the context is dropped, and `Arc`
         // never moves what it holds.
         let borrowed: &'static LlamaModel = unsafe { &*Arc::as_ptr(&model) };
         let context = borrowed
-            .new_context(backend, parameters)
+            .new_context(backend()?, parameters)
             .map_err(failed("making a context"))?;
         Ok(Self {
             context,
-            batch: LlamaBatch::new(options.batch, 1),
+            batch: LlamaBatch::new(capabilities.step_tokens, 1),
             model,
-            context_length,
-            batch_tokens: options.batch,
+            options,
+            capabilities,
         })
     }
 }
 
-impl Engine for LlamaCpp {
+impl StepEngine for LlamaCpp {
     fn tokenizer(&self) -> Arc<dyn Tokenizer> {
         Arc::new(Vocabulary(Arc::clone(&self.model)))
     }
 
-    fn context_length(&self) -> usize {
-        self.context_length
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
-    fn batch(&self) -> usize {
-        self.batch_tokens
-    }
-
-    fn truncate(&mut self, tokens: usize) -> Result<usize, EngineError> {
-        let from = u32::try_from(tokens).map_err(failed("forgetting tokens"))?;
-        let forgotten = self
-            .context
-            .clear_kv_cache_seq(Some(SEQUENCE as u32), Some(from), None)
-            .map_err(failed("forgetting tokens"))?;
-        if forgotten {
-            return Ok(tokens);
-        }
-        // Recurrent models keep one state for the whole sequence.
-        self.context.clear_kv_cache();
-        Ok(0)
-    }
-
-    fn forward(&mut self, tokens: &[u32], position: usize, logits: Option<&mut Vec<f32>>) -> Result<(), EngineError> {
+    fn step(&mut self, runs: &[Run<'_>], logits: &mut Logits) -> Result<(), EngineError> {
+        logits.clear(self.capabilities.vocabulary);
         self.batch.clear();
-        for (index, &token) in tokens.iter().enumerate() {
-            let at = i32::try_from(position + index).map_err(failed("placing a token"))?;
-            let scored = logits.is_some() && index + 1 == tokens.len();
-            self.batch
-                .add(LlamaToken(token as i32), at, &[SEQUENCE], scored)
-                .map_err(failed("filling a batch"))?;
+        let mut scored = Vec::new();
+        for run in runs {
+            let sequence = sequence(run.slot)?;
+            for (index, &token) in run.tokens.iter().enumerate() {
+                let at = i32::try_from(run.position + index).map_err(failed("placing a token"))?;
+                let last = run.scored && index + 1 == run.tokens.len();
+                if last {
+                    scored.push(self.batch.n_tokens());
+                }
+                self.batch
+                    .add(LlamaToken(token as i32), at, &[sequence], last)
+                    .map_err(failed("filling a batch"))?;
+            }
         }
         self.context
             .decode(&mut self.batch)
             .map_err(failed("computing a batch"))?;
-        if let Some(logits) = logits {
-            let scores = self.context.get_logits_ith(self.batch.n_tokens() - 1);
-            logits.clear();
-            logits.extend_from_slice(scores);
+        for row in scored {
+            logits.push(self.context.get_logits_ith(row));
         }
         Ok(())
+    }
+
+    fn fork(&mut self, from: Slot, to: Slot, tokens: usize) -> Result<usize, EngineError> {
+        // Recurrent models keep one state for the whole sequence, at its end.
+        if self.model.is_recurrent() || self.model.is_hybrid() {
+            return Ok(0);
+        }
+        let end = u32::try_from(tokens).map_err(failed("copying a sequence"))?;
+        self.context
+            .copy_kv_cache_seq(sequence(from)?, sequence(to)?, Some(0), Some(end))
+            .map_err(failed("copying a sequence"))?;
+        Ok(tokens)
+    }
+
+    fn truncate(&mut self, slot: Slot, tokens: usize) -> Result<usize, EngineError> {
+        let from = u32::try_from(tokens).map_err(failed("forgetting tokens"))?;
+        let of = u32::try_from(slot.0).map_err(failed("forgetting tokens"))?;
+        let forgotten = self
+            .context
+            .clear_kv_cache_seq(Some(of), Some(from), None)
+            .map_err(failed("forgetting tokens"))?;
+        if forgotten {
+            return Ok(tokens);
+        }
+        // A state cannot be cut back, only let go.
+        self.context
+            .clear_kv_cache_seq(Some(of), None, None)
+            .map_err(failed("forgetting a sequence"))?;
+        Ok(0)
+    }
+
+    fn exact_twin(&self, piece: usize) -> Result<Box<dyn StepEngine>, EngineError> {
+        let capabilities = Capabilities {
+            slots: 1,
+            blocks: self.capabilities.context_length.div_ceil(BLOCK),
+            step_tokens: piece.min(self.capabilities.step_tokens),
+            ..self.capabilities
+        };
+        let twin = Self::over(Arc::clone(&self.model), self.options.clone(), capabilities)?;
+        Ok(Box::new(twin))
+    }
+}
+
+/// llama.cpp's name of a slot.
+fn sequence(slot: Slot) -> Result<i32, EngineError> {
+    i32::try_from(slot.0).map_err(failed("naming a sequence"))
+}
+
+fn cache_type(kv: KvType) -> KvCacheType {
+    match kv {
+        KvType::F16 => KvCacheType::F16,
+        KvType::Q8 => KvCacheType::Q8_0,
     }
 }
 

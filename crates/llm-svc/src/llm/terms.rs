@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use solo_service::Priority;
+
+use crate::answer::{Finished, TokenScore};
 use crate::catalogue::ModelFile;
-use crate::chat::Message;
+use crate::chat::{Message, Tool, ToolChoice};
 use crate::engine::EngineKind;
 use crate::pool::Stay;
 use crate::sampling::Sampling;
-use crate::session::{Finished, TokenScore};
+use crate::tools;
 
 /// The text to go on from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// A dialogue, for the model's chat template.
     Chat(Vec<Message>),
@@ -28,6 +31,30 @@ impl Input {
     }
 }
 
+/// What an answer must look like.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Format {
+    /// A JSON value that satisfies this schema.
+    JsonSchema(serde_json::Value),
+    /// Text that this regular expression matches as a whole.
+    Regex(String),
+    /// Text of this grammar, in llguidance's Lark.
+    Lark(String),
+    /// Text of this grammar, in llama.cpp's GBNF.
+    Gbnf(String),
+}
+
+/// Who asks and how urgently: what the scheduler goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose requests are counted together when turns are given out fairly.
+    pub client: String,
+    /// Who goes first.
+    pub priority: Priority,
+    /// When the caller stops waiting.
+    pub deadline: Option<Instant>,
+}
+
 /// What to answer, and how.
 #[derive(Debug, Clone)]
 pub struct Generation {
@@ -37,6 +64,16 @@ pub struct Generation {
     pub engine: Option<EngineKind>,
     /// The text to go on from.
     pub input: Input,
+    /// Tools that the model may call.
+    pub tools: Vec<Tool>,
+    /// Whether it calls them.
+    pub tool_choice: ToolChoice,
+    /// True: several calls may be made at once.
+    pub parallel_tools: bool,
+    /// What the answer must look like; `None`: free text.
+    pub format: Option<Format>,
+    /// How many answers are wanted, at least 1.
+    pub count: usize,
     /// How tokens are chosen.
     pub sampling: Sampling,
     /// The answer ends before any of these.
@@ -47,8 +84,15 @@ pub struct Generation {
     pub logprobs: Option<usize>,
     /// How long the model stays afterwards; `None`: as it would.
     pub stay: Option<Stay>,
-    /// When the caller stops waiting.
-    pub deadline: Option<Instant>,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+impl Generation {
+    /// The tools that the model is shown: none where none may be called.
+    pub fn visible_tools(&self) -> &[Tool] {
+        tools::offered(&self.tools, &self.tool_choice)
+    }
 }
 
 /// What an answer consists of.
@@ -69,13 +113,31 @@ pub enum Answered {
     },
     /// More text: whole characters.
     Text {
+        /// The answer that it belongs to, from 0.
+        index: usize,
         /// The text; empty when tokens end without showing any.
         text: String,
         /// The tokens that ended in it; empty unless asked for.
         tokens: Vec<TokenScore>,
     },
-    /// It is complete.
-    Finished(Finished),
+    /// More of a tool call.
+    ToolCall {
+        /// The answer that it belongs to, from 0.
+        index: usize,
+        /// Number of the call within the answer, from 0.
+        call: usize,
+        /// Identifier and name of the tool; in the first piece of a call only.
+        begins: Option<(String, String)>,
+        /// The next piece of the arguments' JSON.
+        arguments: String,
+    },
+    /// An answer is complete; the stream ends after as many as were wanted.
+    Finished {
+        /// The answer, from 0.
+        index: usize,
+        /// What it took.
+        finished: Finished,
+    },
 }
 
 /// A model as it is known here.
@@ -87,6 +149,8 @@ pub struct Described {
     pub file: Option<Arc<ModelFile>>,
     /// Tokens that it can hold as it is configured.
     pub context_length: usize,
+    /// Bytes that keys and values of a token take.
+    pub kv_bytes_per_token: u64,
     /// True when its template knows tools.
     pub supports_tools: bool,
     /// True when it is in memory, on any engine.

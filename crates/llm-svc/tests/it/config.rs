@@ -43,3 +43,36 @@ fn a_model_may_be_a_file() {
     let config = section("[llm]\nmodel = \"/models/Some-7B.gguf\"\ndevice = \"cuda:1\"\n").unwrap();
     assert_eq!(config.model_file().unwrap().to_str(), Some("/models/Some-7B.gguf"));
 }
+
+#[test]
+fn other_servers_are_configured() {
+    let config = section("[llm]\nengine = \"openai\"\nmodel = \"Qwen/Qwen2.5-7B\"\n").unwrap();
+    assert!(
+        !config.openai.enabled && !config.ollama.enabled,
+        "none is asked unless it is wanted"
+    );
+    assert_eq!(config.openai.base_url, "http://127.0.0.1:8080/v1");
+    let faults = section(
+        "[llm]\nengine = \"openai\"\n[llm.openai]\nbase_url = \"localhost:8080\"\napi_key_env = \"sk-secret!\"\n\
+         models = [\"a\"]\nextended_sampling = false\n[llm.openai.limits]\nretries = 99\n\
+         [llm.ollama]\nbase_url = \"http://me:secret@host\"\n[llm.ollama.limits]\nidle_timeout_s = 0.0\n",
+    )
+    .unwrap_err();
+    for key in [
+        "llm.openai.base_url",
+        "llm.openai.api_key_env",
+        "llm.openai.models",
+        "llm.openai.limits.retries",
+        "llm.sampling.top_k",
+        "llm.ollama.base_url",
+        "llm.ollama.limits.idle_timeout_s",
+    ] {
+        assert!(faults.contains(key), "{key}: {faults}");
+    }
+    assert!(!faults.contains("secret"), "{faults}");
+    assert!(
+        section("[llm.openai]\ngrammar_style = \"ebnf\"\n")
+            .unwrap_err()
+            .contains("grammar_style")
+    );
+}

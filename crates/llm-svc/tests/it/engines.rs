@@ -2,17 +2,19 @@
 //! stop when told to, and refuse what they cannot run.
 
 use std::fs::File;
-use std::sync::Arc;
 
-use candle_core::quantized::gguf_file::Content;
+use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{Device as CandleDevice, Tensor};
-use candle_transformers::models::{quantized_llama, quantized_qwen2};
+use candle_transformers::models::{quantized_llama, quantized_phi3, quantized_qwen2, quantized_qwen3};
+use llm_svc::answer::{Event, Finished, Interrupted, Job, Reason};
 use llm_svc::catalogue::ModelFile;
-use llm_svc::engine::{BuiltEngines, Device, Engine, EngineKind, EngineOptions, Engines};
+use llm_svc::engine::{
+    BuiltEngines, Device, EngineKind, EngineOptions, Engines, KvType, Logits, Run, Slot, StepEngine,
+};
 use llm_svc::sampling::Sampling;
-use llm_svc::session::{Event, Finished, Interrupted, Job, Reason, Session};
 use solo_service::CancelToken;
 
+use crate::drive::{Session, unwatched};
 use crate::model::CORPUS;
 use crate::tiny::{Tiny, token, vocabulary};
 
@@ -20,31 +22,30 @@ const KINDS: [EngineKind; 2] = [EngineKind::LlamaCpp, EngineKind::Candle];
 const BATCH: usize = 16;
 
 fn qwen2() -> Tiny {
-    Tiny {
-        architecture: "qwen2",
-        pre: "qwen2",
-        ..Tiny::default()
-    }
+    Tiny::of("qwen2")
 }
 
 fn engines() -> BuiltEngines {
     BuiltEngines(EngineOptions {
         context_length: 256,
         batch: BATCH,
+        slots: 8,
+        kv_cache_bytes: 1 << 20,
+        kv_type: KvType::F16,
         threads: 2,
         device: Device::Cpu,
     })
 }
 
-fn load(kind: EngineKind, file: &ModelFile) -> Box<dyn Engine> {
-    let loaded = engines().load(kind, file, &(Arc::new(|_| true) as _));
+fn load(kind: EngineKind, file: &ModelFile) -> Box<dyn StepEngine> {
+    let loaded = engines().load(kind, file, &unwatched());
     loaded.unwrap_or_else(|error| panic!("{kind}: {error}"))
 }
 
 fn refusal(kind: EngineKind, tiny: &Tiny) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = tiny.open(folder.path());
-    match engines().load(kind, &file, &(Arc::new(|_| true) as _)) {
+    match engines().load(kind, &file, &unwatched()) {
         Ok(_) => panic!("{kind} should refuse this"),
         Err(error) => error.to_string(),
     }
@@ -57,13 +58,27 @@ fn tokens(count: usize) -> Vec<u32> {
         .collect()
 }
 
+/// Appends tokens to a sequence; the scores after the last.
+fn forward(engine: &mut dyn StepEngine, slot: Slot, tokens: &[u32], position: usize) -> Vec<f32> {
+    let mut logits = Logits::default();
+    let run = Run {
+        slot,
+        position,
+        tokens,
+        scored: true,
+    };
+    engine.step(&[run], &mut logits).unwrap();
+    assert_eq!(logits.rows(), 1);
+    logits.row_mut(0).to_vec()
+}
+
 /// Scores after `tokens`, computed `step` at a time.
-fn scores(engine: &mut dyn Engine, tokens: &[u32], step: usize) -> Vec<f32> {
-    engine.truncate(0).unwrap();
+fn scores(engine: &mut dyn StepEngine, tokens: &[u32], step: usize) -> Vec<f32> {
+    engine.truncate(Slot(0), 0).unwrap();
     let mut logits = Vec::new();
     let mut position = 0;
     for chunk in tokens.chunks(step) {
-        engine.forward(chunk, position, Some(&mut logits)).unwrap();
+        logits = forward(engine, Slot(0), chunk, position);
         position += chunk.len();
     }
     logits
@@ -78,7 +93,20 @@ fn assert_near(a: &[f32], b: &[f32], tolerance: f32, what: &str) {
 
 #[test]
 fn the_engines_agree_on_random_weights() {
-    for tiny in [Tiny::default(), qwen2()] {
+    let stretched = Tiny {
+        metadata_of_its_own: &[
+            ("rope.scaling.type", || Value::String("yarn".into())),
+            ("rope.scaling.factor", || Value::F32(4.0)),
+            ("rope.scaling.original_context_length", || Value::U32(64)),
+        ],
+        ..qwen2()
+    };
+    let longer = Tiny {
+        metadata_of_its_own: &[("rope.scaling.factor", || Value::F32(2.0))],
+        ..Tiny::default()
+    };
+    let all = ["llama", "qwen2", "qwen3", "gemma3", "phi3"].map(Tiny::of);
+    for tiny in all.into_iter().chain([stretched, longer]) {
         let folder = tempfile::tempdir().unwrap();
         let file = tiny.open(folder.path());
         let [mut ours, mut theirs] = [EngineKind::Candle, EngineKind::LlamaCpp].map(|kind| load(kind, &file));
@@ -96,26 +124,44 @@ fn the_engines_agree_on_random_weights() {
 
 #[test]
 fn candle_agrees_with_candle_transformers() {
-    for tiny in [Tiny::default(), qwen2()] {
+    // Gemma 3 is not among them: candle-transformers gates it with SiLU, llama.cpp and its makers with GELU.
+    // Over f32 weights both compute in f32, and only keys and values are rounded, to f16. Over quantised weights each rounds
+    // activations to eight bits, with scales in f32 here and in f16 there.
+    for (architecture, exact) in ["llama", "qwen2", "qwen3", "phi3"]
+        .into_iter()
+        .flat_map(|a| [(a, true), (a, false)])
+    {
+        let tiny = Tiny {
+            exact,
+            ..Tiny::of(architecture)
+        };
         let folder = tempfile::tempdir().unwrap();
         let file = tiny.open(folder.path());
         let tokens = tokens(40);
         let ours = scores(load(EngineKind::Candle, &file).as_mut(), &tokens, BATCH);
         let mut reader = File::open(&file.path).unwrap();
-        let content = Content::read(&mut reader).unwrap();
-        let input = Tensor::new(tokens.as_slice(), &CandleDevice::Cpu)
-            .unwrap()
-            .unsqueeze(0)
-            .unwrap();
-        let theirs = if tiny.architecture == "qwen2" {
-            let model = quantized_qwen2::ModelWeights::from_gguf(content, &mut reader, &CandleDevice::Cpu);
-            model.unwrap().forward(&input, 0)
-        } else {
-            let model = quantized_llama::ModelWeights::from_gguf(content, &mut reader, &CandleDevice::Cpu);
-            model.unwrap().forward(&input, 0)
+        let (content, cpu) = (Content::read(&mut reader).unwrap(), CandleDevice::Cpu);
+        let input = Tensor::new(tokens.as_slice(), &cpu).unwrap().unsqueeze(0).unwrap();
+        let theirs = match tiny.architecture {
+            "qwen2" => {
+                let model = quantized_qwen2::ModelWeights::from_gguf(content, &mut reader, &cpu);
+                model.unwrap().forward(&input, 0)
+            }
+            "qwen3" => {
+                let model = quantized_qwen3::ModelWeights::from_gguf(content, &mut reader, &cpu);
+                model.unwrap().forward(&input, 0)
+            }
+            "phi3" => {
+                let model = quantized_phi3::ModelWeights::from_gguf(false, content, &mut reader, &cpu);
+                model.unwrap().forward(&input, 0)
+            }
+            _ => {
+                let model = quantized_llama::ModelWeights::from_gguf(content, &mut reader, &cpu);
+                model.unwrap().forward(&input, 0)
+            }
         };
         let theirs: Vec<f32> = theirs.unwrap().flatten_all().unwrap().to_vec1().unwrap();
-        assert_near(&ours, &theirs, 0.001, tiny.architecture);
+        assert_near(&ours, &theirs, if exact { 0.003 } else { 0.04 }, architecture);
     }
 }
 
@@ -148,10 +194,9 @@ fn a_sequence_can_be_taken_up_in_the_middle() {
         other[20..].reverse();
         let fresh = scores(engine.as_mut(), &other, BATCH);
         scores(engine.as_mut(), &long, BATCH);
-        assert_eq!(engine.truncate(20).unwrap(), 20);
-        let mut logits = Vec::new();
-        engine.forward(&other[20..34], 20, None).unwrap();
-        engine.forward(&other[34..], 34, Some(&mut logits)).unwrap();
+        assert_eq!(engine.truncate(Slot(0), 20).unwrap(), 20);
+        forward(engine.as_mut(), Slot(0), &other[20..34], 20);
+        let logits = forward(engine.as_mut(), Slot(0), &other[34..], 34);
         assert_near(&fresh, &logits, 0.02, kind.as_str());
     }
 }
@@ -165,19 +210,16 @@ fn job(prompt: &[u32], seed: Option<u64>) -> Job {
             seed,
             ..Sampling::default()
         },
+        constraint: None,
         stop: Vec::new(),
         max_tokens: 40,
         logprobs: Some(2),
-        deadline: None,
     }
 }
 
 fn answer(session: &mut Session, job: &Job) -> (Vec<Event>, Finished) {
     let mut events = Vec::new();
-    let mut show = |event| {
-        events.push(event);
-        Ok(())
-    };
+    let mut show = |event| events.push(event);
     let finished = session.answer(job, &mut show, &CancelToken::new()).unwrap();
     (events, finished)
 }
@@ -187,7 +229,7 @@ fn the_same_seed_gives_the_same_answer_whatever_came_before() {
     let folder = tempfile::tempdir().unwrap();
     let file = Tiny::default().open(folder.path());
     for kind in KINDS {
-        let mut session = Session::new(load(kind, &file));
+        let mut session = Session::new(load(kind, &file), BATCH);
         let prompt = tokens(70);
         let (first, _) = answer(&mut session, &job(&prompt, Some(42)));
         assert!(first.len() > 2, "{first:?}");
@@ -199,10 +241,16 @@ fn the_same_seed_gives_the_same_answer_whatever_came_before() {
         answer(&mut session, &job(&prompt, None));
         let (again, finished) = answer(&mut session, &job(&prompt, Some(42)));
         assert_eq!(first[1..], again[1..], "{kind}");
-        assert_eq!(finished.cached_tokens % BATCH, 0, "{kind}: whole batches only");
+        // llama.cpp rounds otherwise in other steps, so only whole pieces that were computed as such are used again;
+        // candle's results do not depend on steps, so it uses every token.
+        let exact = kind == EngineKind::LlamaCpp;
+        assert!(
+            !exact || finished.cached_tokens % BATCH == 0,
+            "{kind}: whole pieces only"
+        );
         let (third, finished) = answer(&mut session, &job(&prompt, Some(42)));
         assert_eq!(first[1..], third[1..], "{kind}");
-        assert_eq!(finished.cached_tokens, 64, "{kind}: all whole batches");
+        assert_eq!(finished.cached_tokens, if exact { 64 } else { 69 }, "{kind}");
     }
 }
 
@@ -211,7 +259,7 @@ fn a_dialogue_is_taken_up_where_it_differs() {
     let folder = tempfile::tempdir().unwrap();
     let file = Tiny::default().open(folder.path());
     for kind in KINDS {
-        let mut session = Session::new(load(kind, &file));
+        let mut session = Session::new(load(kind, &file), BATCH);
         let prompt = tokens(60);
         let (_, finished) = answer(&mut session, &job(&prompt, None));
         assert_eq!((finished.prompt_tokens, finished.cached_tokens), (60, 0));
@@ -228,7 +276,7 @@ fn cancelling_stops_within_a_step_and_leaves_the_model_usable() {
     let folder = tempfile::tempdir().unwrap();
     let file = Tiny::default().open(folder.path());
     for kind in KINDS {
-        let mut session = Session::new(load(kind, &file));
+        let mut session = Session::new(load(kind, &file), BATCH);
         let (whole, _) = answer(&mut session, &job(&tokens(30), Some(3)));
         for after in [1, 3] {
             let cancel = CancelToken::new();
@@ -238,7 +286,6 @@ fn cancelling_stops_within_a_step_and_leaves_the_model_usable() {
                 if shown == after {
                     cancel.cancel();
                 }
-                Ok(())
             };
             let stopped = session.answer(&job(&tokens(30), Some(3)), &mut show, &cancel);
             assert!(matches!(stopped, Err(Interrupted::Cancelled)), "{kind}");
@@ -257,7 +304,7 @@ fn the_answer_ends_with_the_context() {
     let folder = tempfile::tempdir().unwrap();
     let file = Tiny::default().open(folder.path());
     for kind in KINDS {
-        let mut session = Session::new(load(kind, &file));
+        let mut session = Session::new(load(kind, &file), BATCH);
         let mut job = job(&tokens(250), Some(5));
         job.max_tokens = 1000;
         // Keep the model from ending its turn.

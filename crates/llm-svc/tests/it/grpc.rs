@@ -1,6 +1,7 @@
 //! The service over gRPC, on a scripted engine: what clients see.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use llm_svc::{DEFINITION, build_with};
 use solo_proto::llm::v1::generate_response::Payload;
@@ -12,6 +13,7 @@ use solo_proto::llm::v1::{
 use solo_service::error::Fault;
 use solo_service::testing::Harness;
 use solo_service::{ErrorCode, StartupError};
+use solo_testkit::wait_for;
 use tempfile::TempDir;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -58,6 +60,13 @@ pub(crate) async fn try_start(
 }
 
 impl Service {
+    /// A figure of its status.
+    pub(crate) fn gauge(&self, name: &str) -> f64 {
+        let status = self.harness.context().status.snapshot();
+        let gauge = status.gauges.iter().find(|gauge| gauge.name == name);
+        gauge.unwrap_or_else(|| panic!("there is no gauge {name}")).value
+    }
+
     pub(crate) async fn client(&self) -> LlmServiceClient<Channel> {
         LlmServiceClient::new(self.harness.channel().await)
     }
@@ -204,9 +213,13 @@ async fn dropping_the_stream_stops_the_work() {
     for _ in 0..3 {
         stream.message().await.unwrap().unwrap();
     }
+    assert_eq!(service.gauge("sequences_running"), 1.0);
+    assert!(service.gauge("kv_blocks_in_use") > 0.0);
     drop(stream);
-    // One request runs at a time: this one is answered because that one has stopped.
-    assert_eq!(generate(&mut client, ask("next")).await.unwrap().text(), "next");
+    wait_for("nobody to run", Duration::from_secs(10), async || {
+        service.gauge("sequences_running") == 0.0 && service.gauge("kv_blocks_in_use") == 0.0
+    })
+    .await;
     let steps = service.engines.steps();
     assert_eq!(generate(&mut client, ask("next")).await.unwrap().text(), "next");
     assert!(service.engines.steps() - steps < 20, "nobody computes beside it");

@@ -3,12 +3,16 @@
 #![allow(clippy::unwrap_used)] // Helpers outside `#[test]` functions may fail a test, too.
 
 mod config;
+mod drive;
 mod engines;
 mod grpc;
-mod hostile;
 mod lifecycle;
 mod model;
+mod quantize;
 mod refusals;
+mod remote;
 mod scripted;
+mod serving;
+mod steps;
 mod templates;
 mod tiny;

@@ -1,15 +1,15 @@
 //! Real weights: the installed Qwen and SmolLM2 on both engines. Run with `cargo make test-models`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
+use llm_svc::answer::{Event, Finished, Interrupted, Job};
 use llm_svc::catalogue::ModelFile;
 use llm_svc::chat::{ChatTemplate, Message, Role};
-use llm_svc::engine::{BuiltEngines, Device, Engine, EngineKind, EngineOptions, Engines};
+use llm_svc::engine::{BuiltEngines, Device, EngineKind, EngineOptions, Engines, KvType};
 use llm_svc::prompt::{Prompt, Prompter};
 use llm_svc::sampling::{Sampling, logprobs};
-use llm_svc::session::{Event, Finished, Interrupted, Job, Session};
 use llm_svc::tokenizer::Specials;
 use llm_svc::{DEFINITION, build};
 use solo_proto::llm::v1::llm_service_client::LlmServiceClient;
@@ -18,6 +18,7 @@ use solo_service::CancelToken;
 use solo_service::error::Fault;
 use solo_service::testing::Harness;
 
+use crate::drive::{Session, unwatched};
 use crate::grpc::{ask, generate, message};
 
 const MODELS: [&str; 2] = ["qwen2.5-coder-0.5b", "smollm2-135m"];
@@ -57,7 +58,10 @@ fn engines() -> BuiltEngines {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(4);
     BuiltEngines(EngineOptions {
         context_length: 2048,
-        batch: 24,
+        batch: 256,
+        slots: 8,
+        kv_cache_bytes: 128 << 20,
+        kv_type: KvType::F16,
         threads,
         device: Device::Cpu,
     })
@@ -70,30 +74,19 @@ fn with_session<T>(kind: EngineKind, id: &str, work: impl FnOnce(&mut Session, &
     let mut sessions = SESSIONS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (session, prompter) = sessions.entry((kind, id.to_owned())).or_insert_with(|| {
         let file = open(id);
-        let engine: Box<dyn Engine> = engines().load(kind, &file, &(Arc::new(|_| true) as _)).unwrap();
+        let engine = engines().load(kind, &file, &unwatched()).unwrap();
         let template = ChatTemplate::new(file.facts.chat_template.as_deref().unwrap()).unwrap();
         let prompter = Prompter::new(Some(template), engine.tokenizer(), Specials::of(&file.header));
-        let mut session = Session::new(engine);
-        session.warm_up().unwrap();
+        let mut session = Session::new(engine, 64);
+        session.warm_up();
         (session, prompter)
     });
     work(session, prompter)
 }
 
 fn chat(prompter: &Prompter, question: &str) -> Prompt {
-    let system = Message {
-        role: Role::System,
-        content: "You are a helpful assistant. Be brief.".into(),
-    };
-    prompter
-        .chat(&[
-            system,
-            Message {
-                role: Role::User,
-                content: question.into(),
-            },
-        ])
-        .unwrap()
+    let system = Message::new(Role::System, "You are a helpful assistant. Be brief.");
+    prompter.chat(&[system, Message::new(Role::User, question)]).unwrap()
 }
 
 fn greedy(prompt: Prompt, max_tokens: usize) -> Job {
@@ -104,10 +97,10 @@ fn greedy(prompt: Prompt, max_tokens: usize) -> Job {
     Job {
         prompt: prompt.tokens,
         sampling,
+        constraint: None,
         stop: Vec::new(),
         max_tokens,
         logprobs: None,
-        deadline: None,
     }
 }
 
@@ -126,7 +119,6 @@ fn answer(session: &mut Session, job: &Job) -> (String, Vec<u32>, Finished) {
             text.push_str(&more);
             tokens.extend(scored.iter().map(|score| score.chosen.token));
         }
-        Ok(())
     };
     let finished = session.answer(&job, &mut show, &CancelToken::new()).unwrap();
     (text, tokens, finished)
@@ -183,8 +175,9 @@ fn model_the_engines_agree_on_the_first_sixteen_tokens() {
     }
     for (id, question, at, theirs, ours) in &differences {
         // Where they part, both choices must be near ties for both engines. Each rounds activations to 8 bits before every
-        // product, so a sum that differs in its last bit moves scores by up to a tenth. Without that rounding
-        // (CANDLE_DEQUANTIZE_ALL=1) the engines part less.
+        // product, so a sum that differs in its last bit moves scores by up to an eighth (llama.cpp keeps
+        // the scales of activations in f16, ours in f32). Without that rounding
+        // the engines part less.
         for kind in KINDS {
             with_session(kind, id, |session, prompter| {
                 let mut prompt = chat(prompter, question);
@@ -203,11 +196,10 @@ fn model_the_engines_agree_on_the_first_sixteen_tokens() {
                             token.is_none_or(|t| score.alternatives.iter().any(|(scored, _)| scored.token == *t))
                         };
                         assert!(
-                            gap < 0.2 && known(theirs.get(*at)) && known(ours.get(*at)),
+                            gap < 0.25 && known(theirs.get(*at)) && known(ours.get(*at)),
                             "no near tie: {gap}"
                         );
                     }
-                    Ok(())
                 };
                 session.answer(&job, &mut show, &CancelToken::new()).unwrap();
             });
@@ -318,11 +310,11 @@ fn model_cancelling_during_prefill_stops_soon() {
                 remote.cancel();
                 Instant::now()
             });
-            let stopped = session.answer(&job, &mut |_| Ok(()), &cancel);
+            let stopped = session.answer(&job, &mut |_| (), &cancel);
             let took = canceller.join().unwrap().elapsed();
             println!("{kind}: stopped {took:?} after it was told");
             assert!(matches!(stopped, Err(Interrupted::Cancelled)), "{kind}");
-            assert!(session.known_tokens() < 1200, "{kind}");
+            assert!(session.lane(&job).scheduler().kv().tokens() < 1200, "{kind}");
         });
     }
 }
@@ -344,7 +336,6 @@ fn model_logprobs_are_probabilities() {
                     assert!(sum <= 1.0001);
                 }
             }
-            Ok(())
         };
         session.answer(&job, &mut show, &CancelToken::new()).unwrap();
     });

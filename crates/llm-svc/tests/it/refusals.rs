@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use solo_proto::llm::v1::generate_response::Payload;
+use solo_proto::llm::v1::tool_choice::Mode;
 use solo_proto::llm::v1::{
-    CountTokensRequest, GenerateRequest, Message, ResponseFormat, Role, Sampling, Tool, response_format,
+    CountTokensRequest, GenerateRequest, Message, ResponseFormat, Role, Sampling, Tool, ToolChoice, response_format,
 };
 use solo_service::ErrorCode;
 use solo_testkit::wait_for;
@@ -27,8 +28,12 @@ async fn wrong_requests_are_refused_each_in_its_own_words() {
         }],
         ..ask("x")
     };
-    let schema = ResponseFormat {
-        format: Some(response_format::Format::Regex("a+".into())),
+    let regex = |regex: &str| ResponseFormat {
+        format: Some(response_format::Format::Regex(regex.into())),
+    };
+    let tool = |name: &str| Tool {
+        name: name.into(),
+        ..Tool::default()
     };
     let stop = vec!["s".into(); 17];
     let cases = [
@@ -157,24 +162,69 @@ async fn wrong_requests_are_refused_each_in_its_own_words() {
                 tools: vec![Tool::default()],
                 ..ask("x")
             },
-            ErrorCode::Unimplemented,
-            "NOT_BUILT_YET",
-            "tools are not built yet",
+            ErrorCode::InvalidArgument,
+            "INVALID_REQUEST",
+            "tools[0].name: is \"\": 1 to 64 letters",
         ),
         (
             GenerateRequest {
-                response_format: Some(schema),
+                tools: vec![tool("clock"), tool("clock")],
                 ..ask("x")
             },
-            ErrorCode::Unimplemented,
-            "NOT_BUILT_YET",
-            "not built yet",
+            ErrorCode::InvalidArgument,
+            "INVALID_REQUEST",
+            "tools[1].name: is \"clock\", as another tool's",
         ),
         (
-            GenerateRequest { n: 2, ..ask("x") },
-            ErrorCode::Unimplemented,
-            "NOT_BUILT_YET",
-            "n > 1",
+            GenerateRequest {
+                tools: vec![tool("clock")],
+                tool_choice: Some(ToolChoice {
+                    mode: Mode::Named.into(),
+                    name: "oven".into(),
+                    parallel: false,
+                }),
+                ..ask("x")
+            },
+            ErrorCode::InvalidArgument,
+            "INVALID_REQUEST",
+            "tool_choice.name: is \"oven\", which is none of the tools",
+        ),
+        (
+            GenerateRequest {
+                tool_choice: Some(ToolChoice {
+                    mode: Mode::Required.into(),
+                    ..ToolChoice::default()
+                }),
+                ..ask("x")
+            },
+            ErrorCode::InvalidArgument,
+            "INVALID_REQUEST",
+            "there are no tools",
+        ),
+        (
+            GenerateRequest {
+                tools: vec![tool("clock")],
+                response_format: Some(regex("a+")),
+                ..ask("x")
+            },
+            ErrorCode::InvalidArgument,
+            "INVALID_REQUEST",
+            "exclude each other",
+        ),
+        (
+            GenerateRequest {
+                response_format: Some(regex("")),
+                ..ask("x")
+            },
+            ErrorCode::InvalidArgument,
+            "GRAMMAR_NOT_SUPPORTED",
+            "response_format.regex: is no regex that can be used: it is empty",
+        ),
+        (
+            GenerateRequest { n: 9, ..ask("x") },
+            ErrorCode::InvalidArgument,
+            "INVALID_REQUEST",
+            "n is 9: 1 to 8 is wanted",
         ),
         (
             GenerateRequest {
@@ -247,7 +297,7 @@ async fn an_engine_that_fails_is_an_error_and_the_next_request_works() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
-    let service = start("queue = 1").await;
+    let service = start("queue = 1\nparallel = 1").await;
     let mut client = service.client().await;
     let mut running = client.generate(ask("wait")).await.unwrap().into_inner();
     assert!(matches!(

@@ -4,11 +4,14 @@
 //! "forever" gets "ab" without end, "fail" a failure, "nothing" scores that are no numbers, "wait" waits for
 //! [`Scripted::open_gate`], anything else is repeated.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use llm_svc::catalogue::ModelFile;
-use llm_svc::engine::{Engine, EngineError, EngineKind, EngineOptions, Engines, Progress};
+use llm_svc::engine::{
+    Capabilities, EngineError, EngineKind, EngineOptions, Engines, Logits, Progress, Run, Slot, StepEngine,
+};
 use llm_svc::tokenizer::{BpeTokenizer, Tokenizer};
 
 use crate::tiny::{token, vocabulary};
@@ -58,7 +61,7 @@ impl Scripted {
 }
 
 impl Engines for Scripted {
-    fn load(&self, _: EngineKind, file: &ModelFile, progress: &Progress) -> Result<Box<dyn Engine>, EngineError> {
+    fn load(&self, _: EngineKind, file: &ModelFile, progress: &Progress) -> Result<Box<dyn StepEngine>, EngineError> {
         let options = self.options.lock().unwrap().clone().unwrap();
         for share in [0.0, 0.5, 1.0] {
             if !progress(share) {
@@ -66,12 +69,19 @@ impl Engines for Scripted {
             }
         }
         self.shared.alive.fetch_add(1, Ordering::SeqCst);
+        let vocabulary = vocabulary();
         Ok(Box::new(Actor {
             tokenizer: Arc::new(BpeTokenizer::of(&file.header)?),
-            context: options.context_for(&file.facts),
-            batch: options.batch,
-            sequence: Vec::new(),
-            vocabulary: vocabulary(),
+            capabilities: Capabilities {
+                context_length: options.context_for(&file.facts),
+                slots: options.slots,
+                blocks: options.kv_blocks(EngineKind::LlamaCpp, &file.facts),
+                step_tokens: options.batch,
+                vocabulary: vocabulary.len(),
+                batch_invariant: true,
+            },
+            sequences: HashMap::new(),
+            vocabulary,
             shared: Arc::clone(&self.shared),
         }))
     }
@@ -83,9 +93,8 @@ impl Engines for Scripted {
 
 struct Actor {
     tokenizer: Arc<dyn Tokenizer>,
-    context: usize,
-    batch: usize,
-    sequence: Vec<u32>,
+    capabilities: Capabilities,
+    sequences: HashMap<Slot, Vec<u32>>,
     vocabulary: Vec<String>,
     shared: Arc<Shared>,
 }
@@ -97,18 +106,20 @@ impl Drop for Actor {
 }
 
 impl Actor {
-    /// The sequence as bytes of text, control tokens included.
-    fn bytes(&self) -> Vec<u8> {
-        let bytes = self.sequence.iter().map(|&token| match self.tokenizer.piece(token) {
-            piece if piece.is_empty() => self.vocabulary[token as usize].clone().into_bytes(),
-            piece => piece,
-        });
+    /// A sequence as bytes of text, control tokens included.
+    fn bytes(&self, slot: Slot) -> Vec<u8> {
+        let bytes = self.sequences[&slot]
+            .iter()
+            .map(|&token| match self.tokenizer.piece(token) {
+                piece if piece.is_empty() => self.vocabulary[token as usize].clone().into_bytes(),
+                piece => piece,
+            });
         bytes.collect::<Vec<_>>().concat()
     }
 
     /// The next byte of the answer; `None`: it is complete.
-    fn next(&self) -> Result<Option<u8>, EngineError> {
-        let bytes = self.bytes();
+    fn next(&self, slot: Slot) -> Result<Option<u8>, EngineError> {
+        let bytes = self.bytes(slot);
         let after = |marker: &str| {
             let at = bytes
                 .windows(marker.len())
@@ -141,44 +152,55 @@ impl Actor {
     }
 }
 
-impl Engine for Actor {
+impl StepEngine for Actor {
     fn tokenizer(&self) -> Arc<dyn Tokenizer> {
         Arc::clone(&self.tokenizer)
     }
 
-    fn context_length(&self) -> usize {
-        self.context
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
     }
 
-    fn batch(&self) -> usize {
-        self.batch
+    fn step(&mut self, runs: &[Run<'_>], logits: &mut Logits) -> Result<(), EngineError> {
+        logits.clear(self.vocabulary.len());
+        let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
+        assert!((1..=self.capabilities.step_tokens).contains(&tokens));
+        self.shared.steps.fetch_add(1, Ordering::SeqCst);
+        self.shared.largest_step.fetch_max(tokens, Ordering::SeqCst);
+        for run in runs {
+            assert!(run.slot.0 < self.capabilities.slots);
+            let sequence = self.sequences.entry(run.slot).or_default();
+            assert_eq!(run.position, sequence.len(), "the books know what the engine knows");
+            sequence.extend_from_slice(run.tokens);
+            assert!(sequence.len() <= self.capabilities.context_length);
+        }
+        for run in runs.iter().filter(|run| run.scored) {
+            let mut row = vec![0.0; self.vocabulary.len()];
+            // The alphabet's numbers are the bytes themselves.
+            let next = self.next(run.slot)?.map_or(token("<|im_end|>"), u32::from);
+            row[next as usize] = 20.0;
+            let nothing = b"user\nnothing<|im_end|>\n<|im_start|>assistant\n";
+            if self.bytes(run.slot).ends_with(nothing) {
+                row.fill(f32::NAN);
+            }
+            logits.push(&row);
+        }
+        Ok(())
     }
 
-    fn truncate(&mut self, tokens: usize) -> Result<usize, EngineError> {
-        self.sequence.truncate(tokens);
+    fn fork(&mut self, from: Slot, to: Slot, tokens: usize) -> Result<usize, EngineError> {
+        let begun = self.sequences[&from][..tokens].to_vec();
+        let before = self.sequences.insert(to, begun);
+        assert!(before.is_none_or(|tokens| tokens.is_empty()), "a fork's slot is empty");
         Ok(tokens)
     }
 
-    fn forward(&mut self, tokens: &[u32], position: usize, logits: Option<&mut Vec<f32>>) -> Result<(), EngineError> {
-        assert_eq!(position, self.sequence.len(), "the session knows what the engine knows");
-        assert!((1..=self.batch).contains(&tokens.len()));
-        assert!(position + tokens.len() <= self.context, "the context is never exceeded");
-        self.shared.steps.fetch_add(1, Ordering::SeqCst);
-        self.shared.largest_step.fetch_max(tokens.len(), Ordering::SeqCst);
-        self.sequence.extend_from_slice(tokens);
-        if let Some(logits) = logits {
-            logits.clear();
-            logits.resize(self.vocabulary.len(), 0.0);
-            // The alphabet's numbers are the bytes themselves.
-            let next = self.next()?.map_or(token("<|im_end|>"), u32::from);
-            logits[next as usize] = 20.0;
-            if self
-                .bytes()
-                .ends_with(b"user\nnothing<|im_end|>\n<|im_start|>assistant\n")
-            {
-                logits.fill(f32::NAN);
-            }
-        }
-        Ok(())
+    fn truncate(&mut self, slot: Slot, tokens: usize) -> Result<usize, EngineError> {
+        self.sequences.entry(slot).or_default().truncate(tokens);
+        Ok(tokens)
+    }
+
+    fn exact_twin(&self, _: usize) -> Result<Box<dyn StepEngine>, EngineError> {
+        unreachable!("it is batch-invariant")
     }
 }

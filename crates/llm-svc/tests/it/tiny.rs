@@ -10,6 +10,9 @@ use llm_svc::catalogue::ModelFile;
 /// SmolLM2's template: short, and ChatML like most.
 pub(crate) const TEMPLATE: &str = include_str!("templates/smollm2.jinja");
 
+/// A key of the architecture's, and how its value is made.
+pub(crate) type Entry = (&'static str, fn() -> Value);
+
 /// What to make.
 #[derive(Clone)]
 pub(crate) struct Tiny {
@@ -21,6 +24,10 @@ pub(crate) struct Tiny {
     pub(crate) extra: &'static [&'static str],
     /// Tensors left out.
     pub(crate) without: &'static [&'static str],
+    /// True: weights are f32, so that engines round nothing alike or otherwise.
+    pub(crate) exact: bool,
+    /// More of the architecture's keys.
+    pub(crate) metadata_of_its_own: &'static [Entry],
 }
 
 impl Default for Tiny {
@@ -32,6 +39,33 @@ impl Default for Tiny {
             template: Some(TEMPLATE),
             extra: &[],
             without: &[],
+            exact: false,
+            metadata_of_its_own: &[],
+        }
+    }
+}
+
+impl Tiny {
+    /// One of an architecture.
+    pub(crate) fn of(architecture: &'static str) -> Self {
+        let pre = if architecture == "llama" { "smollm" } else { "qwen2" };
+        Self {
+            architecture,
+            pre,
+            ..Self::default()
+        }
+    }
+
+    fn is(&self, architecture: &str) -> bool {
+        self.architecture == architecture
+    }
+
+    /// Numbers of a head: all divide the width but those of architectures that say how many they are.
+    fn head(&self) -> usize {
+        if self.is("qwen3") || self.is("gemma3") {
+            32
+        } else {
+            WIDTH / HEADS
         }
     }
 }
@@ -107,7 +141,7 @@ impl Tiny {
             (arch("attention.head_count"), Value::U32(HEADS as u32)),
             (arch("attention.head_count_kv"), Value::U32(KV_HEADS as u32)),
             (arch("attention.layer_norm_rms_epsilon"), Value::F32(1e-5)),
-            (arch("rope.dimension_count"), Value::U32((WIDTH / HEADS) as u32)),
+            (arch("rope.dimension_count"), Value::U32(self.head() as u32)),
             (arch("rope.freq_base"), Value::F32(10_000.0)),
             ("tokenizer.ggml.model".to_owned(), Value::String("gpt2".into())),
             ("tokenizer.ggml.pre".to_owned(), Value::String(self.pre.into())),
@@ -121,6 +155,17 @@ impl Tiny {
             ("tokenizer.ggml.eos_token_id".to_owned(), id("<|im_end|>")),
             ("tokenizer.ggml.add_bos_token".to_owned(), Value::Bool(false)),
         ];
+        if self.is("qwen3") || self.is("gemma3") {
+            metadata.push((arch("attention.key_length"), Value::U32(self.head() as u32)));
+            metadata.push((arch("attention.value_length"), Value::U32(self.head() as u32)));
+        }
+        if self.is("gemma3") {
+            metadata.push((arch("attention.sliding_window"), Value::U32(24)));
+        }
+        for (key, value) in self.metadata_of_its_own {
+            metadata.retain(|(known, _)| *known != arch(key));
+            metadata.push((arch(key), value()));
+        }
         if let Some(template) = self.template {
             metadata.push(("tokenizer.chat_template".to_owned(), Value::String(template.into())));
         }
@@ -128,10 +173,11 @@ impl Tiny {
     }
 
     fn tensors(&self) -> Vec<(String, QTensor)> {
-        let (head, words) = (WIDTH / HEADS, vocabulary().len());
+        let (head, words) = (self.head(), vocabulary().len());
         let mut random = Random(0x2545_F491_4F6C_DD1D);
         let mut tensors = Vec::new();
         let mut add = |name: String, shape: &[usize], dtype: GgmlDType| {
+            let dtype = if self.exact { GgmlDType::F32 } else { dtype };
             if !self.without.contains(&name.as_str()) {
                 tensors.push((name, random.tensor(shape, dtype)));
             }
@@ -143,17 +189,31 @@ impl Tiny {
             let mut layer = |name: &str, shape: &[usize], dtype| add(format!("blk.{block}.{name}"), shape, dtype);
             layer("attn_norm.weight", &[WIDTH], GgmlDType::F32);
             layer("ffn_norm.weight", &[WIDTH], GgmlDType::F32);
-            layer("attn_q.weight", &[HEADS * head, WIDTH], GgmlDType::Q8_0);
-            layer("attn_k.weight", &[KV_HEADS * head, WIDTH], GgmlDType::Q8_0);
-            layer("attn_v.weight", &[KV_HEADS * head, WIDTH], GgmlDType::Q8_0);
-            if self.architecture == "qwen2" {
-                layer("attn_q.bias", &[HEADS * head], GgmlDType::F32);
-                layer("attn_k.bias", &[KV_HEADS * head], GgmlDType::F32);
-                layer("attn_v.bias", &[KV_HEADS * head], GgmlDType::F32);
+            let (queries, kv) = (HEADS * head, KV_HEADS * head);
+            if self.is("phi3") {
+                layer("attn_qkv.weight", &[queries + 2 * kv, WIDTH], GgmlDType::Q8_0);
+                layer("ffn_up.weight", &[2 * INNER, WIDTH], GgmlDType::Q5_0);
+            } else {
+                layer("attn_q.weight", &[queries, WIDTH], GgmlDType::Q8_0);
+                layer("attn_k.weight", &[kv, WIDTH], GgmlDType::Q8_0);
+                layer("attn_v.weight", &[kv, WIDTH], GgmlDType::Q8_0);
+                layer("ffn_gate.weight", &[INNER, WIDTH], GgmlDType::Q8_0);
+                layer("ffn_up.weight", &[INNER, WIDTH], GgmlDType::Q5_0);
             }
-            layer("attn_output.weight", &[WIDTH, HEADS * head], GgmlDType::Q4_1);
-            layer("ffn_gate.weight", &[INNER, WIDTH], GgmlDType::Q8_0);
-            layer("ffn_up.weight", &[INNER, WIDTH], GgmlDType::Q5_0);
+            if self.is("qwen2") {
+                layer("attn_q.bias", &[queries], GgmlDType::F32);
+                layer("attn_k.bias", &[kv], GgmlDType::F32);
+                layer("attn_v.bias", &[kv], GgmlDType::F32);
+            }
+            if self.is("qwen3") || self.is("gemma3") {
+                layer("attn_q_norm.weight", &[head], GgmlDType::F32);
+                layer("attn_k_norm.weight", &[head], GgmlDType::F32);
+            }
+            if self.is("gemma3") {
+                layer("post_attention_norm.weight", &[WIDTH], GgmlDType::F32);
+                layer("post_ffw_norm.weight", &[WIDTH], GgmlDType::F32);
+            }
+            layer("attn_output.weight", &[WIDTH, queries], GgmlDType::Q4_1);
             layer("ffn_down.weight", &[WIDTH, INNER], GgmlDType::Q8_0);
         }
         for name in self.extra {

@@ -266,7 +266,7 @@ pub struct GenerateStarted {
     /// Time it waited, in ms.
     #[prost(uint32, tag = "3")]
     pub queue_ms: u32,
-    /// Tokens of the prompt.
+    /// Tokens of the prompt. 0: another server answers, and says so only at the end.
     #[prost(uint32, tag = "4")]
     pub prompt_tokens: u32,
     /// Of these, tokens found in the prefix cache.
@@ -289,7 +289,7 @@ pub struct TextDelta {
 /// A token and how likely it was.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TokenLogprob {
-    /// Identifier of the token.
+    /// Identifier of the token. 0 where another server answers and does not tell it.
     #[prost(uint32, tag = "1")]
     pub token: u32,
     /// Its bytes; may be part of a character.
@@ -391,6 +391,9 @@ pub struct CountTokensResponse {
     /// Model that counted.
     #[prost(string, tag = "3")]
     pub model: ::prost::alloc::string::String,
+    /// True: the model is on another server, and `tokens` is an estimate that is rather too high than too low.
+    #[prost(bool, tag = "4")]
+    pub estimated: bool,
 }
 /// Asks for the prompt as the model sees it.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,4 +1,8 @@
-//! `solo ask "…"`: one question in writing, answered as it is made.
+//! `solo ask "…"`: one question in writing, answered as it is made; with `--raw`, by the model alone.
+
+mod files;
+mod numbers;
+mod raw;
 
 use std::time::Duration;
 
@@ -32,13 +36,22 @@ pub struct Arguments {
     /// Go on with the latest dialogue
     #[arg(long)]
     pub last: bool,
+    /// Ask the language model itself: no memory, no dialogue
+    #[arg(long, conflicts_with_all = ["dialogue", "last", "endpoint"])]
+    pub raw: bool,
     /// Where the gateway answers.
     #[command(flatten)]
     pub gateway: Gateway,
+    /// What `--raw` takes.
+    #[command(flatten)]
+    pub of_raw: raw::RawArguments,
 }
 
 /// Asks, and prints the reply while it comes.
 pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.raw {
+        return raw::run(settings, &arguments.question, &arguments.of_raw).await;
+    }
     let question = text_of(&arguments.question)?;
     let dialogue = match &arguments.dialogue {
         Some(id) => id.clone(),

@@ -5,6 +5,10 @@
 
 mod cli;
 mod conversation;
+#[cfg(unix)]
+mod quantize;
+mod raw;
 #[cfg(target_os = "linux")]
 mod runner;
 mod sandbox;
+mod show;

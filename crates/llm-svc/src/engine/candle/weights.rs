@@ -1,36 +1,75 @@
-//! Tensors out of a checked GGUF file, each with the shape that the model needs.
+//! Tensors out of a checked GGUF file, which stays mapped: what is used as it is stored is never copied.
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor, gguf_file};
-use candle_core::{Device, Module, Result as CandleResult, Shape, Tensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
+use candle_core::{Device, Result as CandleResult};
+use memmap2::Mmap;
 
-use super::super::EngineError;
-use super::{failed, unsupported};
+use super::{EngineError, failed, unsupported};
 use crate::catalogue::ModelFile;
 use crate::gguf::{Header, TensorInfo};
 
-/// A model file whose tensors are read one by one.
+/// A mapped model file.
 pub(super) struct Weights<'a> {
     pub(super) file: &'a ModelFile,
-    pub(super) device: Device,
-    reader: File,
+    map: Arc<Mmap>,
+}
+
+/// A matrix or a vector as it lies in the file.
+#[derive(Clone)]
+pub(super) struct Stored {
+    map: Arc<Mmap>,
+    range: Range<usize>,
+    pub(super) dtype: GgmlDType,
+    /// Rows; 1 for a vector.
+    pub(super) rows: usize,
+    /// Numbers of a row.
+    pub(super) columns: usize,
 }
 
 impl<'a> Weights<'a> {
-    pub(super) fn open(file: &'a ModelFile, device: Device) -> Result<Self, EngineError> {
-        let reader = File::open(&file.path).map_err(failed("opening the file"))?;
-        Ok(Self { file, device, reader })
+    /// Maps a file.
+    pub(super) fn open(file: &'a ModelFile) -> Result<Self, EngineError> {
+        let handle = File::open(&file.path).map_err(failed("opening the file"))?;
+        // SAFETY: model files are put in place by renaming and never written in place. Whoever shortens one under a running
+        // service ends that service, as with llama.cpp; no other memory is at risk.
+        let map = unsafe { Mmap::map(&handle) }.map_err(failed("mapping the file"))?;
+        let map = Arc::new(map);
+        Ok(Self { file, map })
     }
 
     pub(super) fn header(&self) -> &'a Header {
         &self.file.header
     }
 
-    /// A tensor of `shape` (rows first), as it is stored; `None` where the file has none of that name.
-    pub(super) fn quantised(&mut self, name: &str, shape: &[usize]) -> Result<Option<QTensor>, EngineError> {
+    /// A matrix of `rows` × `columns`; `None` where the file has none of that name.
+    pub(super) fn matrix(&self, name: &str, rows: usize, columns: usize) -> Result<Option<Stored>, EngineError> {
+        self.stored(name, &[rows, columns])
+    }
+
+    /// A matrix that must be there.
+    pub(super) fn required(&self, name: &str, rows: usize, columns: usize) -> Result<Stored, EngineError> {
+        let found = self.matrix(name, rows, columns)?;
+        found.ok_or_else(|| missing(name))
+    }
+
+    /// Numbers in full precision; `None` where the file has none of that name.
+    pub(super) fn vector(&self, name: &str, length: usize) -> Result<Option<Vec<f32>>, EngineError> {
+        let stored = self.stored(name, &[length])?;
+        stored.map(|stored| stored.numbers(0, 1)).transpose()
+    }
+
+    /// The weights of a norm over `width` numbers.
+    pub(super) fn norm(&self, name: &str, width: usize) -> Result<Vec<f32>, EngineError> {
+        let name = format!("{name}.weight");
+        self.vector(&name, width)?.ok_or_else(|| missing(&name))
+    }
+
+    fn stored(&self, name: &str, shape: &[usize]) -> Result<Option<Stored>, EngineError> {
         let Some(info) = self.header().tensor(name) else {
             return Ok(None);
         };
@@ -40,92 +79,77 @@ impl<'a> Weights<'a> {
                 "tensor `{name}` has shape {found:?}; {shape:?} is wanted"
             )));
         }
-        let described = gguf_file::TensorInfo {
-            ggml_dtype: dtype(info)?,
-            shape: Shape::from(shape.to_vec()),
-            offset: info.offset,
+        // The header was held against the file's length, but the file may have been replaced since.
+        let start = self.file.header.data_offset.checked_add(info.offset);
+        let range = start.and_then(|start| {
+            let end = start.checked_add(info.bytes)?;
+            Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+        });
+        let range = range
+            .filter(|range| range.end <= self.map.len())
+            .ok_or_else(|| unsupported(format!("tensor `{name}` lies beyond the end of the file")))?;
+        let (&columns, rows) = match shape {
+            [columns] => (columns, 1),
+            [rows, columns, ..] => (columns, *rows),
+            [] => return Err(missing(name)),
         };
-        let tensor = described.read(&mut self.reader, self.file.header.data_offset, &self.device);
-        tensor.map(Some).map_err(failed("reading a tensor"))
-    }
-
-    /// A tensor of `shape` that must be there.
-    pub(super) fn required(&mut self, name: &str, shape: &[usize]) -> Result<QTensor, EngineError> {
-        let tensor = self.quantised(name, shape)?;
-        tensor.ok_or_else(|| unsupported(format!("tensor `{name}` is missing")))
-    }
-
-    /// Numbers in full precision; `None` where the file has none of that name.
-    pub(super) fn vector(&mut self, name: &str, length: usize) -> Result<Option<Tensor>, EngineError> {
-        let Some(tensor) = self.quantised(name, &[length])? else {
-            return Ok(None);
-        };
-        tensor
-            .dequantize(&self.device)
-            .map(Some)
-            .map_err(failed("unpacking a tensor"))
-    }
-
-    /// A linear layer `name`, from `inputs` to `outputs` numbers, with a bias where the file has one.
-    pub(super) fn linear(&mut self, name: &str, inputs: usize, outputs: usize) -> Result<Linear, EngineError> {
-        let weight = self.required(&format!("{name}.weight"), &[outputs, inputs])?;
-        let bias = self.vector(&format!("{name}.bias"), outputs)?;
-        Linear::new(Arc::new(weight), bias)
-    }
-
-    /// The weights of a root-mean-square norm over `width` numbers.
-    pub(super) fn norm(&mut self, name: &str, width: usize) -> Result<Tensor, EngineError> {
-        let name = format!("{name}.weight");
-        self.vector(&name, width)?
-            .ok_or_else(|| unsupported(format!("tensor `{name}` is missing")))
+        Ok(Some(Stored {
+            map: Arc::clone(&self.map),
+            range,
+            dtype: dtype(info)?,
+            rows,
+            columns,
+        }))
     }
 }
 
-/// A linear layer over quantised weights.
-pub(super) struct Linear {
-    weight: QMatMul,
-    bias: Option<Tensor>,
-}
-
-impl Linear {
-    pub(super) fn new(weight: Arc<QTensor>, bias: Option<Tensor>) -> Result<Self, EngineError> {
-        let widened = widen(&weight).map_err(failed("preparing a layer"))?;
-        let weight = QMatMul::from_arc(widened.map_or(weight, Arc::new)).map_err(failed("preparing a layer"))?;
-        Ok(Self { weight, bias })
-    }
-
-    /// `[tokens, inputs]` to `[tokens, outputs]`.
-    pub(super) fn forward(&self, input: &Tensor) -> CandleResult<Tensor> {
-        let output = self.weight.forward(input)?;
-        match &self.bias {
-            Some(bias) => output.broadcast_add(bias),
-            None => Ok(output),
+impl Stored {
+    /// A matrix of these bytes, for tests.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used)]
+    pub(super) fn of_bytes(bytes: &[u8], dtype: GgmlDType, rows: usize, columns: usize) -> Self {
+        let mut map = memmap2::MmapMut::map_anon(bytes.len()).unwrap();
+        map.copy_from_slice(bytes);
+        Self {
+            map: Arc::new(map.make_read_only().unwrap()),
+            range: 0..bytes.len(),
+            dtype,
+            rows,
+            columns,
         }
     }
+
+    /// The bytes of all rows.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.map[self.range.clone()]
+    }
+
+    /// Bytes of a row.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.columns / self.dtype.block_size() * self.dtype.type_size()
+    }
+
+    /// Rows of it, as a tensor of candle's.
+    pub(super) fn tensor(&self, first: usize, rows: usize, device: &Device) -> CandleResult<QTensor> {
+        let bytes = &self.bytes()[first * self.row_bytes()..][..rows * self.row_bytes()];
+        // candle wants bytes aligned as their type is; a file may put them anywhere.
+        let bytes = Cow::Owned(bytes.to_vec());
+        let storage = QStorage::from_data(bytes, device, self.dtype)?;
+        QTensor::new(storage, (rows, self.columns))
+    }
+
+    /// Rows of it, in full precision.
+    pub(super) fn numbers(&self, first: usize, rows: usize) -> Result<Vec<f32>, EngineError> {
+        let unpack = || {
+            let tensor = self.tensor(first, rows, &Device::Cpu)?;
+            tensor.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()
+        };
+        unpack().map_err(failed("unpacking a tensor"))
+    }
 }
 
-/// Q5_0 as Q8_0, on the processor. candle multiplies Q5_0 number by number and Q8_0 with vector instructions; a block of
-/// five-bit integers and its scale is the same block in eight bits, so nothing is lost but half as much memory again.
-fn widen(weight: &QTensor) -> CandleResult<Option<QTensor>> {
-    const HALF: usize = 16;
-    if weight.dtype() != GgmlDType::Q5_0 || !weight.device().is_cpu() {
-        return Ok(None);
-    }
-    let data = weight.data()?;
-    let mut widened = Vec::with_capacity(data.len() / 22 * 34);
-    // A block: scale (f16), the 32 high bits, the low nibbles of numbers 0 to 15 and 16 to 31.
-    for block in data.chunks_exact(22) {
-        let (high, low) = (
-            u32::from_le_bytes([block[2], block[3], block[4], block[5]]),
-            &block[6..],
-        );
-        let number = |nibble: u8, index: usize| (nibble | (((high >> index) & 1) as u8) << 4).wrapping_sub(16);
-        widened.extend_from_slice(&block[..2]);
-        widened.extend((0..HALF).map(|index| number(low[index] & 0x0F, index)));
-        widened.extend((0..HALF).map(|index| number(low[index] >> 4, HALF + index)));
-    }
-    let storage = QStorage::from_data(Cow::Owned(widened), &Device::Cpu, GgmlDType::Q8_0)?;
-    QTensor::new(storage, weight.shape().clone()).map(Some)
+fn missing(name: &str) -> EngineError {
+    unsupported(format!("tensor `{name}` is missing"))
 }
 
 /// candle's name for a storage type.

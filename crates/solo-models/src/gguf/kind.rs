@@ -65,6 +65,11 @@ impl TensorKind {
     /// 32-bit floating point.
     pub const F32: Self = kind(0, "F32", 1, 4);
 
+    /// The type of that name, in either case: "Q8_0", "q8_0".
+    pub fn from_name(name: &str) -> Option<Self> {
+        KINDS.iter().find(|kind| kind.name.eq_ignore_ascii_case(name)).copied()
+    }
+
     /// The type with ggml's number `code`.
     pub fn from_code(code: u32) -> Option<Self> {
         KINDS.iter().find(|kind| kind.code == code).copied()

@@ -12,16 +12,19 @@ mod facts;
 mod kind;
 mod source;
 mod value;
+mod write;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read};
+use std::ops::Range;
 use std::path::Path;
 
 pub use facts::{Attention, Facts};
 pub use kind::{TensorKind, file_type_name};
 use source::Source;
 pub use value::{Array, Scalars, Texts, Value};
+pub use write::HeaderWriter;
 
 /// The longest header that is read. The largest vocabularies in use need about 20 MB.
 pub const MAX_HEADER_BYTES: u64 = 256 << 20;
@@ -84,6 +87,8 @@ pub struct TensorInfo {
 pub struct Header {
     /// Metadata by key.
     metadata: HashMap<String, Value>,
+    /// Where each metadata value stands in the file, its kind included, in the file's order.
+    extents: Vec<(String, Range<u64>)>,
     /// Tensors, in the file's order.
     pub tensors: Vec<TensorInfo>,
     /// Where the tensors' bytes begin in the file.
@@ -120,19 +125,22 @@ impl Header {
         // A tensor takes at least 25 bytes of header, a metadata entry 13.
         let tensor_count = source.count("tensors", MAX_ENTRIES, 25)?;
         let entry_count = source.count("metadata entries", MAX_ENTRIES, 13)?;
-        let mut metadata = HashMap::new();
+        let (mut metadata, mut extents) = (HashMap::new(), Vec::new());
         for index in 0..entry_count {
             let key = source.text("a metadata key", 1 << 16)?;
             if key.is_empty() {
                 return Err(GgufError::Wrong(format!("metadata key {index} is empty")));
             }
+            let start = source.position();
             let value = Value::read(&mut source, &key)?;
+            extents.push((key.clone(), start..source.position()));
             if metadata.insert(key.clone(), value).is_some() {
                 return Err(GgufError::Wrong(format!("metadata key `{key}` occurs twice")));
             }
         }
         let mut header = Self {
             metadata,
+            extents,
             tensors: Vec::new(),
             data_offset: 0,
             file_bytes,
@@ -149,6 +157,12 @@ impl Header {
         header.data_offset = source.position().next_multiple_of(alignment);
         header.check_extents()?;
         Ok(header)
+    }
+
+    /// The keys in the file's order, each with where its value stands in the file: the number of its kind, then the value.
+    /// Whoever copies a header copies these bytes, so that a value keeps its width.
+    pub fn extents(&self) -> &[(String, Range<u64>)] {
+        &self.extents
     }
 
     /// A metadata value.
@@ -255,8 +269,8 @@ impl TensorInfo {
 
     /// Bytes that the shape and the type need.
     fn measure(&self) -> Result<u64, GgufError> {
-        let row = self.dimensions[0];
-        if self.dimensions.contains(&0) || !row.is_multiple_of(self.kind.block) {
+        let row = self.dimensions.first().copied().unwrap_or(0);
+        if row == 0 || self.dimensions.contains(&0) || !row.is_multiple_of(self.kind.block) {
             let (shape, block) = (&self.dimensions, self.kind.block);
             return Err(self.wrong(&format!(
                 "has shape {shape:?}; rows of {} come in {block}s",

@@ -2,10 +2,10 @@
 
 use std::sync::LazyLock;
 
-use llm_svc::gguf::{Facts, GgufError, Header};
 use proptest::prelude::*;
+use solo_models::gguf::{Facts, GgufError, Header, HeaderWriter, TensorKind};
 
-use crate::tiny::Tiny;
+use crate::shapes::TINY;
 
 fn read(bytes: &[u8]) -> Result<Header, GgufError> {
     Header::read(bytes, bytes.len() as u64)
@@ -53,13 +53,13 @@ fn refused(bytes: &[u8], words: &str) {
 
 #[test]
 fn a_good_file_is_read() {
-    let facts = checked(&Tiny::default().bytes()).unwrap();
+    let facts = checked(&TINY.file()).unwrap();
     assert_eq!(
         (facts.architecture.as_str(), facts.trained_context, facts.blocks),
         ("llama", 512, 2)
     );
     assert_eq!(facts.kv_numbers_per_token(), 2 * 2 * (16 + 16));
-    assert_eq!(facts.quantization, "F32");
+    assert_eq!(facts.quantization, "Q8_0");
     assert!(facts.chat_template.is_some());
 }
 
@@ -123,7 +123,7 @@ fn tensors_must_lie_in_the_file() {
 
 #[test]
 fn a_file_cut_anywhere_is_refused() {
-    let bytes = Tiny::default().bytes();
+    let bytes = TINY.file();
     let whole = bytes.len();
     // The last tensor may be followed by padding.
     for cut in (0..whole - 32).step_by(61) {
@@ -131,61 +131,83 @@ fn a_file_cut_anywhere_is_refused() {
     }
 }
 
-/// A tiny model with one metadata value replaced.
-fn altered(key: &str, value: candle_core::quantized::gguf_file::Value) -> Vec<u8> {
-    use candle_core::quantized::gguf_file;
-    let mut metadata = Tiny::default().metadata();
-    metadata.retain(|(name, _)| name != key);
-    metadata.push((key.to_owned(), value));
-    let metadata: Vec<_> = metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    gguf_file::write(&mut bytes, &metadata, &[]).unwrap();
-    bytes.into_inner()
+/// What is wrong with a tiny model in which one metadata value is another. It has no tensors.
+fn altered(key: &str, replace: impl FnOnce(&mut HeaderWriter)) -> String {
+    let whole = TINY.metadata().finish();
+    let source = read(&whole).unwrap();
+    let mut header = HeaderWriter::new();
+    for (name, extent) in source.extents().iter().filter(|(name, _)| name != key) {
+        header.raw(name, &whole[extent.start as usize..extent.end as usize]);
+    }
+    replace(&mut header);
+    checked(&header.finish()).expect_err(key).to_string()
 }
 
 #[test]
 fn what_engines_take_for_granted_is_checked() {
-    use candle_core::quantized::gguf_file::Value;
-    let wrong = |key: &str, value: Value, words: &str| {
-        let error = checked(&altered(key, value)).expect_err(key).to_string();
+    let number = |key: &str, number: u32, words: &str| {
+        let error = altered(key, |header| header.u32(key, number));
         assert!(error.contains(words), "{key}: {error}");
     };
-    wrong("llama.context_length", Value::U32(0), "context_length is 0");
-    wrong(
-        "llama.context_length",
-        Value::String("many".into()),
-        "missing or no number",
+    number("llama.context_length", 0, "context_length is 0");
+    number("llama.block_count", 100_000, "block_count is 100000");
+    number("llama.attention.head_count", 3, "heads are 21 wide");
+    number("llama.attention.head_count", 1 << 30, "more than the model is wide");
+    number("llama.attention.head_count_kv", 0, "head_count_kv is 0");
+    number("llama.attention.head_count_kv", 3, "divide");
+    number("llama.rope.dimension_count", 6, "heads are 16 wide");
+    number("llama.expert_count", 9000, "expert");
+    let text = |key: &str, text: &str, words: &str| {
+        let error = altered(key, |header| header.text(key, text));
+        assert!(error.contains(words), "{key}: {error}");
+    };
+    text("llama.context_length", "many", "missing or no number");
+    text("llama.rope.scaling.type", "spiral", "none of");
+    text("general.architecture", "../../etc", "names no architecture");
+    let epsilon = "llama.attention.layer_norm_rms_epsilon";
+    assert!(altered(epsilon, |header| header.f32(epsilon, f32::NAN)).contains("positive"));
+    let tokens = "tokenizer.ggml.tokens";
+    assert!(altered(tokens, |header| header.texts::<&str>(tokens, &[])).contains("missing or empty"));
+    assert!(altered(tokens, |header| header.texts(tokens, &["a", "a"])).contains("occurs twice"));
+    let kinds = "tokenizer.ggml.token_type";
+    assert!(altered(kinds, |header| header.i32s(kinds, &[1])).contains("shorter than the vocabulary"));
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let mut header = HeaderWriter::new();
+    header.text("general.architecture", "x");
+    header.u32("a.number", 7);
+    header.f32("a.share", 0.5);
+    header.flag("a.flag", true);
+    header.texts("a.texts", &["one", "", "drei"]);
+    header.i32s("a.signed", &[1, 2]);
+    header.f32s("a.scores", &[-1.5]);
+    header.tensor("one", TensorKind::F32, &[3]).unwrap();
+    header
+        .tensor("two", TensorKind::from_name("q8_0").unwrap(), &[32, 2])
+        .unwrap();
+    let bytes = header.finish();
+    let back = Header::read(bytes.as_slice(), bytes.len() as u64 + 32 + 68).unwrap();
+    assert_eq!(back.data_offset, bytes.len() as u64);
+    assert_eq!(back.tensors, header.tensors());
+    assert_eq!(
+        (back.uint("a.number"), back.float("a.share"), back.flag("a.flag")),
+        (Some(7), Some(0.5), Some(true))
     );
-    wrong("llama.block_count", Value::U32(100_000), "block_count is 100000");
-    wrong("llama.attention.head_count", Value::U32(3), "heads are 21 wide");
-    wrong(
-        "llama.attention.head_count",
-        Value::U32(1 << 30),
-        "more than the model is wide",
+    let texts: Vec<&[u8]> = back.texts("a.texts").unwrap().iter().collect();
+    assert_eq!(texts, [b"one".as_slice(), b"", b"drei"]);
+    assert_eq!(back.get("a.signed").unwrap().uints(), Some(vec![1, 2]));
+    let keys: Vec<&str> = back.extents().iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(keys[..3], ["general.architecture", "a.number", "a.share"]);
+    // One byte short of the second tensor.
+    assert!(Header::read(bytes.as_slice(), bytes.len() as u64 + 99).is_err());
+    assert!(
+        header
+            .tensor("odd", TensorKind::from_name("Q4_K").unwrap(), &[255])
+            .is_err()
     );
-    wrong("llama.attention.head_count_kv", Value::U32(0), "head_count_kv is 0");
-    wrong("llama.attention.head_count_kv", Value::U32(3), "divide");
-    wrong(
-        "llama.attention.layer_norm_rms_epsilon",
-        Value::F32(f32::NAN),
-        "positive",
-    );
-    wrong("llama.rope.dimension_count", Value::U32(6), "heads are 16 wide");
-    wrong("llama.rope.scaling.type", Value::String("spiral".into()), "none of");
-    wrong("llama.expert_count", Value::U32(9000), "expert");
-    wrong(
-        "general.architecture",
-        Value::String("../../etc".into()),
-        "names no architecture",
-    );
-    wrong("tokenizer.ggml.tokens", Value::Array(vec![]), "missing or empty");
-    let twice = vec![Value::String("a".into()), Value::String("a".into())];
-    wrong("tokenizer.ggml.tokens", Value::Array(twice), "occurs twice");
-    wrong(
-        "tokenizer.ggml.token_type",
-        Value::Array(vec![Value::I32(1)]),
-        "shorter than the vocabulary",
-    );
+    assert!(header.tensor("none", TensorKind::F32, &[]).is_err());
 }
 
 proptest! {
@@ -197,7 +219,7 @@ proptest! {
 
     #[test]
     fn any_damage_is_survived(damage in proptest::collection::vec((0_usize..12_000, any::<u8>()), 1..6)) {
-        static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| Tiny::default().bytes());
+        static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| TINY.file());
         let mut bytes = WHOLE.clone();
         for (at, value) in damage {
             let length = bytes.len();

@@ -1,0 +1,105 @@
+//! Both engines on the same file, in turns: tokens per second of a prompt and of decoding.
+//!
+//! `cargo run -p llm-svc --example engine_speed -- MODEL.gguf [THREADS] [ROUNDS]`. Other work on the machine slows both, so
+//! they take turns and the best round of each counts.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use llm_svc::catalogue::ModelFile;
+use llm_svc::engine::{Candle, Device, EngineOptions, KvType, LlamaCpp, Logits, Run, Slot, StepEngine};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Tokens of a decode.
+const DECODED: usize = 32;
+
+fn main() -> Result<(), Failure> {
+    let mut arguments = std::env::args().skip(1);
+    let path = PathBuf::from(arguments.next().ok_or("which .gguf file?")?);
+    let threads = arguments.next().map_or(Ok(2), |n| n.parse())?;
+    let rounds = arguments.next().map_or(Ok(5), |n| n.parse())?;
+    let file = ModelFile::open("speed", &path)?;
+    let options = EngineOptions {
+        context_length: 1024,
+        batch: 512,
+        slots: 8,
+        kv_cache_bytes: 1 << 30,
+        kv_type: KvType::F16,
+        threads,
+        device: Device::Cpu,
+    };
+    let begun = Instant::now();
+    let mut ours = Candle::load(&file, &options, &(Arc::new(|_| true) as _))?;
+    println!("candle is loaded after {:.2} s", begun.elapsed().as_secs_f64());
+    let mut theirs = LlamaCpp::load(&file, &options, &(Arc::new(|_| true) as _))?;
+    // The best seconds per token of: prompts of 128 and 512, decoding 1 and 8 sequences; theirs, then ours.
+    let mut best = [[f64::INFINITY; 2]; 4];
+    let mut keep = |row: usize, engine: usize, seconds: f64, tokens: usize| {
+        best[row][engine] = best[row][engine].min(seconds / tokens as f64);
+    };
+    for _ in 0..rounds {
+        for (row, length) in [128, 512].into_iter().enumerate() {
+            let tokens: Vec<u32> = (0..length).map(|index| 100 + (index * 37 % 1000) as u32).collect();
+            keep(row, 0, prompt(&mut theirs, &tokens)?, length);
+            keep(row, 1, prompt(&mut ours, &tokens)?, length);
+        }
+        for (row, sequences) in [(2, 1), (3, 8)] {
+            keep(row, 0, decode(&mut theirs, sequences)?, DECODED * sequences);
+            keep(row, 1, decode(&mut ours, sequences)?, DECODED * sequences);
+        }
+    }
+    println!("{:<22} {:>10} {:>10} {:>7}", "tokens/s", "llama-cpp", "candle", "ratio");
+    let rows = [
+        "prompt of 128",
+        "prompt of 512",
+        "decode, 1 sequence",
+        "decode, 8 sequences",
+    ];
+    for (name, [theirs, ours]) in rows.into_iter().zip(best) {
+        println!(
+            "{name:<22} {:>10.1} {:>10.1} {:>7.2}",
+            1.0 / theirs,
+            1.0 / ours,
+            theirs / ours
+        );
+    }
+    Ok(())
+}
+
+fn prompt(engine: &mut dyn StepEngine, tokens: &[u32]) -> Result<f64, Failure> {
+    engine.truncate(Slot(0), 0)?;
+    let mut logits = Logits::default();
+    let run = Run {
+        slot: Slot(0),
+        position: 0,
+        tokens,
+        scored: true,
+    };
+    let begun = Instant::now();
+    engine.step(&[run], &mut logits)?;
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+fn decode(engine: &mut dyn StepEngine, sequences: usize) -> Result<f64, Failure> {
+    let mut logits = Logits::default();
+    let step = |engine: &mut dyn StepEngine, logits: &mut Logits, position: usize, tokens: &[u32]| {
+        let run = |slot| Run {
+            slot: Slot(slot),
+            position,
+            tokens,
+            scored: true,
+        };
+        engine.step(&(0..sequences).map(run).collect::<Vec<_>>(), logits)
+    };
+    for slot in 0..sequences {
+        engine.truncate(Slot(slot), 0)?;
+    }
+    step(engine, &mut logits, 0, &[1; 32])?;
+    let begun = Instant::now();
+    for index in 0..DECODED {
+        step(engine, &mut logits, 32 + index, &[200 + index as u32])?;
+    }
+    Ok(begun.elapsed().as_secs_f64())
+}
