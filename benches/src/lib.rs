@@ -1,6 +1,8 @@
 //! What every benchmark shares: medians with their spread, the machine, and the place in docs/benchmarks.md where a
 //! result is written.
 
+pub mod llm;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -38,9 +40,12 @@ impl Spread {
     }
 }
 
+/// Whole numbers, or as many decimals as the format's precision says.
 impl std::fmt::Display for Spread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.0} ({:.0}–{:.0})", self.median, self.min, self.max)
+        let decimals = f.precision().unwrap_or(0);
+        let Self { median, min, max } = self;
+        write!(f, "{median:.decimals$} ({min:.decimals$}–{max:.decimals$})")
     }
 }
 
@@ -81,17 +86,22 @@ pub fn publish(name: &str, command: &str, profile: &str, body: &str) {
     std::fs::write(&file, format!("{before}{begin}\n{result}{end}{after}")).expect("docs/benchmarks.md can be written");
 }
 
-/// The profile that this program was built in.
+/// The profile that this program was built in; "native release" where the target folder says that it is for this machine
+/// alone (`…/native/release`).
 pub fn profile() -> String {
     let program = std::env::current_exe().expect("a running program");
-    let folder = program
-        .parent()
-        .and_then(Path::file_name)
-        .map(|name| name.to_string_lossy().into_owned());
-    match folder.as_deref() {
-        Some("debug") | None => "dev".into(),
-        Some(other) => other.into(),
-    }
+    let mut folders = program.ancestors().skip(1).filter_map(Path::file_name);
+    let profile = folders.next().map(|name| name.to_string_lossy());
+    let profile = match profile.as_deref() {
+        Some("debug") | None => "dev",
+        Some(other) => other,
+    };
+    let native = if folders.next().is_some_and(|name| name == "native") {
+        "native "
+    } else {
+        ""
+    };
+    format!("{native}{profile}")
 }
 
 #[cfg(test)]
