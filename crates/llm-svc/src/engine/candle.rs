@@ -71,12 +71,26 @@ impl Candle {
                 Some(device.map_err(failed("opening the CUDA device"))?)
             }
         };
-        Self::on(device, file, options, progress)
+        let kept = match options.kv_type {
+            KvType::F16 => DType::F16,
+            KvType::Q8 => return Err(unsupported("kv_type = \"q8_0\": it keeps keys and values in f16")),
+        };
+        Self::on(device, kept, file, options, progress)
+    }
+
+    /// Loads a model onto the processor, to compute by candle's own kernels with keys and values in f32: slow, and what tests
+    /// hold the rest against. It is the code that runs on CUDA.
+    ///
+    /// # Errors
+    /// As [`Candle::load`].
+    pub fn reference(file: &ModelFile, options: &EngineOptions, progress: &Progress) -> Result<Self, EngineError> {
+        Self::on(Some(candle_core::Device::Cpu), DType::F32, file, options, progress)
     }
 
     /// Loads a model onto one of candle's devices, or onto the processor without its help.
     fn on(
         device: Option<candle_core::Device>,
+        kept: DType,
         file: &ModelFile,
         options: &EngineOptions,
         progress: &Progress,
@@ -103,12 +117,9 @@ impl Candle {
             batch_invariant: device.is_none(),
         };
         let threads = options.threads;
-        let model: Box<dyn Model> = match (device, options.kv_type) {
-            (None, KvType::F16) => Box::new(Processor::<f16>::load(&weights, spec, blocks, threads, progress)?),
-            (Some(device), KvType::F16) => {
-                Box::new(Tensors::load(&weights, spec, blocks, DType::F16, device, progress)?)
-            }
-            (_, KvType::Q8) => return Err(unsupported("kv_type = \"q8_0\": it keeps keys and values in f16")),
+        let model: Box<dyn Model> = match device {
+            None => Box::new(Processor::<f16>::load(&weights, spec, blocks, threads, progress)?),
+            Some(device) => Box::new(Tensors::load(&weights, spec, blocks, kept, device, progress)?),
         };
         Ok(Self {
             model,

@@ -5,7 +5,7 @@
 //! the same operations in the same order in all of them, and products are fused everywhere, so all give the same bits;
 //! so does a row alone and a row among others, because no sum ever runs over rows.
 
-// Indices name rows, groups and outputs across several arrays at once.
+// Loops count registers: the same index means a row in several arrays, and what is not unrolled would not stay in registers.
 #![allow(clippy::needless_range_loop)]
 
 pub(super) mod activation;

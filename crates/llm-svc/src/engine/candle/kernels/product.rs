@@ -101,7 +101,7 @@ pub(crate) struct Product {
     pub(crate) chunks: *const Chunk,
     pub(crate) rows: usize,
     pub(crate) tiles: usize,
-    /// Called `rows` times: a row's number and its 16 results.
+    /// Where each row's 16 results go.
     pub(crate) out: super::super::linear::Sink,
 }
 
@@ -265,8 +265,7 @@ impl Product {
         }
     }
 
-    /// `N` rows from `first`. Not inlined: each of the many kinds is a loop of its own that registers are given to. The
-    /// closure-free body takes on the caller's instructions all the same, for it is inlined into [`Isa::run`]'s function.
+    /// `N` rows from `first`.
     #[inline(always)]
     unsafe fn some<S: Lanes, C: Codes, const SCALES: u8, const MINIMUM: bool, const N: usize>(&self, first: usize) {
         let layout = self.layout;
