@@ -134,6 +134,8 @@ impl Tiny {
                 "general.architecture".to_owned(),
                 Value::String(self.architecture.into()),
             ),
+            // candle-transformers' Qwen 3 takes its angles in f16 unless told f32.
+            ("general.dtype".to_owned(), Value::U32(0)),
             (arch("context_length"), Value::U32(self.context)),
             (arch("embedding_length"), Value::U32(WIDTH as u32)),
             (arch("block_count"), Value::U32(BLOCKS as u32)),
