@@ -19,6 +19,16 @@ solo="$CARGO_TARGET_DIR/$folder/solo"
 packages=(protobuf-compiler cmake clang libclang-dev pkg-config libasound2-dev libssl-dev libsonic-dev espeak-ng-data git)
 test_packages=(pocketsphinx-testdata)
 
+# Cargo tells what is fresh by times alone, and crates of two clones have the same names in a target folder that both use:
+# whatever another clone has built since is built anew from these sources.
+own_target() {
+    local owner="$CARGO_TARGET_DIR/built-from"
+    [ "$(cat "$owner" 2>/dev/null)" = "$PWD" ] && return
+    [ ! -d "$CARGO_TARGET_DIR" ] || find crates tests benches -name '*.rs' -exec touch {} +
+    mkdir -p "$CARGO_TARGET_DIR"
+    printf '%s\n' "$PWD" >"$owner"
+}
+
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 [ -t 2 ] || say() { printf '%s\n' "$*" >&2; }
 
@@ -75,6 +85,7 @@ announce() {
 prepare() {
     announce
     need_rust
+    own_target
     system_packages "${packages[@]}"
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use llm_svc::catalogue::ModelFile;
-use llm_svc::engine::{Candle, Device, EngineOptions, KvType, LlamaCpp, Logits, Run, Slot, StepEngine};
+use llm_svc::device::Device;
+use llm_svc::engine::{Candle, EngineOptions, KvType, LlamaCpp, Logits, Run, Slot, StepEngine};
 
 type Failure = Box<dyn std::error::Error>;
 

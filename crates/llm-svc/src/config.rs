@@ -7,7 +7,8 @@ use serde::Deserialize;
 use solo_service::{Faults, GlobalConfig, ServiceConfig};
 
 use crate::backend::settings::{OllamaConfig, OpenAiConfig};
-use crate::engine::{EngineKind, KvType, cuda_ordinal};
+use crate::device::{self, Device, DeviceError, DeviceSetting};
+use crate::engine::{EngineKind, KvType};
 
 /// The `[llm]` section, as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -19,8 +20,10 @@ pub struct Config {
     pub engine: EngineSetting,
     /// The model of requests that name none: an id, or the path of a GGUF file.
     pub model: String,
-    /// Where to compute: "auto", "cpu", "cuda", "cuda:N".
+    /// Where to compute: "auto", "cpu", "cuda", "cuda:N", "cuda:N,M".
     pub device: String,
+    /// How often GPUs are asked whether they answer.
+    pub gpu_watch_ms: u64,
     /// Threads; 0: from `[global]`.
     pub threads: usize,
     /// Tokens that prompt and answer may have together.
@@ -123,11 +126,10 @@ impl ServiceConfig for Config {
                 format!("an id or the path of a .gguf file is wanted, found `{found}`"),
             );
         }
-        if !matches!(self.device.as_str(), "auto" | "cpu")
-            && let Err(error) = cuda_ordinal(&self.device)
-        {
+        if let Err(error) = DeviceSetting::parse(&self.device) {
             faults.add("llm.device", error.to_string());
         }
+        faults.range("llm.gpu_watch_ms", self.gpu_watch_ms, 100, 3_600_000);
         faults.range("llm.context_length", self.context_length, 64, 1 << 20);
         faults.range("llm.batch", self.batch, 1, 4096);
         faults.range("llm.step_ms", self.step_ms, 1, 10_000);
@@ -159,11 +161,15 @@ impl Config {
         (4 * self.parallel).min(256)
     }
 
-    /// Memory for all models, in bytes.
-    pub fn memory_bytes(&self) -> u64 {
-        match self.memory_mib {
-            0 => solo_service::memory::total_bytes() / 4 * 3,
-            mib => mib << 20,
+    /// Memory for all models where they are computed, in bytes.
+    ///
+    /// # Errors
+    /// When a GPU does not answer.
+    pub fn memory_bytes(&self, device: &Device) -> Result<u64, DeviceError> {
+        match (self.memory_mib, device) {
+            (0, Device::Cpu) => Ok(solo_service::memory::total_bytes() / 4 * 3),
+            (0, Device::Cuda(ordinals)) => ordinals.iter().map(|&ordinal| device::free_bytes(ordinal)).sum(),
+            (mib, _) => Ok(mib << 20),
         }
     }
 

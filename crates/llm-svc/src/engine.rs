@@ -4,6 +4,8 @@
 //! ([`crate::sampling`]), constraints ([`crate::constraint`]) and stop strings ([`crate::stop`]) are the same for all, so
 //! that two engines on the same file differ in rounding only.
 
+pub mod placement;
+
 mod candle;
 mod llama_cpp;
 
@@ -11,9 +13,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use solo_models::fit::{self, Demand};
 
 use crate::catalogue::ModelFile;
-use crate::config::{Config, EngineSetting};
+use crate::device::Device;
 use crate::gguf::Facts;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
@@ -281,6 +284,18 @@ impl EngineOptions {
         self.context_length.min(facts.trained_context as usize)
     }
 
+    /// What this model is wanted for, in the planner's terms.
+    pub fn demand(&self, engine: EngineKind, facts: &Facts) -> Demand {
+        Demand {
+            context: (self.kv_blocks(engine, facts) * BLOCK) as u64,
+            kv: match self.kv_type {
+                KvType::F16 => fit::KvType::F16,
+                KvType::Q8 => fit::KvType::Q8_0,
+            },
+            batch: self.batch as u64,
+        }
+    }
+
     /// Blocks of keys and values that an engine has for this model.
     pub fn kv_blocks(&self, engine: EngineKind, facts: &Facts) -> usize {
         let context = self.context_for(facts);
@@ -289,24 +304,6 @@ impl EngineOptions {
         tokens
             .clamp(context, context.saturating_mul(self.slots))
             .div_ceil(BLOCK)
-    }
-}
-
-/// Where engines compute.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Device {
-    /// The processor.
-    Cpu,
-    /// A CUDA device by its number.
-    Cuda(usize),
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cpu => formatter.write_str("cpu"),
-            Self::Cuda(ordinal) => write!(formatter, "cuda:{ordinal}"),
-        }
     }
 }
 
@@ -340,78 +337,4 @@ impl Engines for BuiltEngines {
 fn elsewhere(engine: EngineKind) -> EngineError {
     let what = "its models live in another server".to_owned();
     EngineError::Unsupported { engine, what }
-}
-
-/// Which engine runs and where, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
-    /// The engine of requests that name none.
-    pub engine: EngineKind,
-    /// Where engines compute.
-    pub device: Device,
-    /// Why, where `auto` chose; else empty.
-    pub reason: String,
-}
-
-/// The configured device cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct DeviceError(String);
-
-impl Choice {
-    /// Decides by configuration, and by what answers on this machine.
-    ///
-    /// # Errors
-    /// [`DeviceError`] when a device is asked for by name and cannot be had.
-    pub fn from_config(config: &Config) -> Result<Self, DeviceError> {
-        let device = match config.device.as_str() {
-            "cpu" => Ok(Device::Cpu),
-            "auto" => Ok(Device::Cuda(0)).and_then(probe),
-            named => cuda_ordinal(named).map(Device::Cuda).and_then(probe),
-        };
-        let (device, missing) = match (device, config.device.as_str()) {
-            (Ok(device), _) => (device, String::new()),
-            (Err(error), "auto") => (Device::Cpu, error.0),
-            (Err(error), _) => return Err(error),
-        };
-        let (engine, reason) = match (config.engine, device) {
-            (EngineSetting::LlamaCpp, _) => (EngineKind::LlamaCpp, String::new()),
-            (EngineSetting::Candle, _) => (EngineKind::Candle, String::new()),
-            (EngineSetting::OpenAi, _) => (EngineKind::OpenAi, String::new()),
-            (EngineSetting::Ollama, _) => (EngineKind::Ollama, String::new()),
-            (EngineSetting::Auto, Device::Cuda(_)) => {
-                (EngineKind::Candle, format!("auto: candle, because {device} answers"))
-            }
-            (EngineSetting::Auto, Device::Cpu) if missing.is_empty() => (
-                EngineKind::LlamaCpp,
-                "auto: llama-cpp, because the device is cpu".into(),
-            ),
-            (EngineSetting::Auto, Device::Cpu) => (EngineKind::LlamaCpp, format!("auto: llama-cpp, because {missing}")),
-        };
-        Ok(Self { engine, device, reason })
-    }
-}
-
-/// The number in "cuda" or "cuda:1".
-pub(crate) fn cuda_ordinal(name: &str) -> Result<usize, DeviceError> {
-    let ordinal = match name.strip_prefix("cuda") {
-        Some("") => Some(0),
-        Some(rest) => rest.strip_prefix(':').and_then(|number| number.parse().ok()),
-        None => None,
-    };
-    ordinal.ok_or_else(|| DeviceError(format!("`{name}` is no device: auto, cpu, cuda or cuda:N is wanted")))
-}
-
-/// Makes sure that a device answers.
-fn probe(device: Device) -> Result<Device, DeviceError> {
-    let Device::Cuda(ordinal) = device else {
-        return Ok(device);
-    };
-    if !candle_core::utils::cuda_is_available() {
-        return Err(DeviceError("this build has no CUDA (cargo feature `cuda`)".into()));
-    }
-    match candle_core::Device::new_cuda(ordinal) {
-        Ok(_) => Ok(device),
-        Err(error) => Err(DeviceError(format!("{device} does not answer: {error}"))),
-    }
 }

@@ -112,13 +112,14 @@ impl Lane {
         self.active.is_empty()
     }
 
-    /// Computes a little of everything once: the first passes prepare weights and buffers.
+    /// Computes a little of everything: the first pass prepares weights and buffers, the second tells how long a prompt's
+    /// tokens take here.
     ///
     /// # Errors
     /// Whatever the engine says.
     pub fn warm_up(&mut self) -> Result<(), EngineError> {
         let can = self.engine.capabilities();
-        let count = can.step_tokens.min(8).min(can.context_length - 1);
+        let count = can.step_tokens.min(Pace::LEAST).min(can.context_length - 1);
         let tokens = vec![0; count];
         let run = |position, tokens| Run {
             slot: Slot(0),
@@ -126,7 +127,14 @@ impl Lane {
             tokens,
             scored: true,
         };
-        self.engine.step(&[run(0, &tokens)], &mut self.logits)?;
+        let mut took = Duration::ZERO;
+        for _ in 0..2 {
+            self.engine.truncate(Slot(0), 0)?;
+            let begun = Instant::now();
+            self.engine.step(&[run(0, &tokens)], &mut self.logits)?;
+            took = begun.elapsed();
+        }
+        self.scheduler.expect(count, took);
         self.engine.step(&[run(count, &[0])], &mut self.logits)?;
         self.engine.truncate(Slot(0), 0).map(drop)
     }
@@ -151,13 +159,13 @@ impl Lane {
         self.active.insert(id, active);
     }
 
-    /// Computes one step; false when there was nothing to compute.
-    pub fn step(&mut self) -> bool {
+    /// Drops who is not wanted any more and lets in who waits, as far as there is room: comes before each step.
+    pub fn admit(&mut self) {
         self.drop_unwanted();
         let admitted = self.scheduler.admit();
         if let Err(error) = self.follow() {
             self.fail_all(&Interrupted::Engine(Arc::new(error)));
-            return true;
+            return;
         }
         for admitted in admitted {
             let cached = self.scheduler.computed_tokens(admitted.id);
@@ -165,6 +173,10 @@ impl Lane {
                 active.answer.start(cached);
             }
         }
+    }
+
+    /// Computes one step; false when there was nothing to compute.
+    pub fn step(&mut self) -> bool {
         let step = self.scheduler.plan();
         if let Err(error) = self.follow() {
             self.fail_all(&Interrupted::Engine(Arc::new(error)));

@@ -5,6 +5,8 @@
 //! [`gguf`] check it first), renders and tokenizes the prompt ([`chat`], [`tokenizer`], [`prompt`]), compiles what the
 //! answer must obey ([`constraint`], [`tools`]) and refuses what cannot be, all beside the thread that computes.
 //!
+//! Where engines compute stands in [`device`]; a GPU that is lost is noticed there.
+//!
 //! On that thread a [`pool`] keeps the models in memory. Each has a [`lane`]: a [`scheduler`] that says what the next step
 //! computes over the books on keys and values ([`kv`]), an [`engine`] that computes it, and the [`answer`]s that choose
 //! their next token from its scores ([`sampling`], [`stop`]).
@@ -18,12 +20,14 @@ pub mod backend;
 pub mod catalogue;
 pub mod chat;
 pub mod constraint;
+pub mod device;
 pub mod engine;
 pub mod error;
 pub mod gauges;
 pub mod kv;
 pub mod lane;
 pub mod llm;
+pub mod news;
 pub mod pool;
 pub mod prompt;
 pub mod quantize;
@@ -34,14 +38,16 @@ pub mod tokenizer;
 pub mod tools;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use solo_proto::llm::v1::llm_service_server::{LlmServiceServer, SERVICE_NAME};
-use solo_service::{Context, Definition, Service, StartupError};
+use solo_service::{Context, Definition, Service, StartupError, gpu};
 
 pub use config::{Config, EngineSetting, SamplingDefaults};
 pub use solo_models::gguf;
 
-use engine::{BuiltEngines, Choice, EngineOptions, Engines};
+use device::{Choice, WatchedGpus};
+use engine::{BuiltEngines, EngineOptions, Engines};
 use llm::{Llm, Remotes};
 
 /// What is known of this service before it starts.
@@ -82,7 +88,7 @@ pub async fn build_with(
         } else {
             config.threads
         },
-        device: choice.device,
+        device: choice.device.clone(),
     };
     context.status.set_engine(choice.engine.as_str());
     context.status.set_engine_reason(choice.reason.clone());
@@ -92,9 +98,18 @@ pub async fn build_with(
         context.status.set_device("remote");
     }
     let remotes = Remotes::new(&config, choice.engine, |variable| std::env::var(variable).ok())?;
+    let watched = match choice.engine.is_local() {
+        true => WatchedGpus::of(&choice.device).map_err(StartupError::other)?,
+        false => None,
+    };
+    let every = Duration::from_millis(config.gpu_watch_ms);
     let (limit, engines) = (context.global.max_message_bytes, engines(options.clone()));
     let (llm, expiring) = Llm::start(config, &context, choice, options, engines, remotes).await?;
     context.status.set_model(llm.default_model());
     let server = LlmServiceServer::new(grpc::Grpc(llm)).max_decoding_message_size(limit);
-    Ok(Service::new().grpc(server).task(expiring))
+    let service = Service::new().grpc(server).task(expiring);
+    Ok(match watched {
+        Some(gpus) => service.task(gpu::watch(gpus, context, every)),
+        None => service,
+    })
 }

@@ -5,8 +5,9 @@
 //! The thread tells the rest of the service what is loaded through [`Loaded`], so that nobody has to ask it while it
 //! computes.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod loaded;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use solo_service::{CancellationToken, Priority, Worker, WorkerError};
@@ -16,8 +17,9 @@ use crate::catalogue::ModelFile;
 use crate::engine::{EngineError, EngineKind};
 use crate::gauges::Gauges;
 use crate::lane::{Lane, LaneOptions, Request};
-use crate::prompt::Prompter;
-use crate::tokenizer::Tokenizer;
+use crate::news::News;
+
+pub use loaded::Loaded;
 
 /// A model on an engine.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,61 +39,6 @@ pub enum Stay {
     For(Duration),
     /// Until the next request has ended.
     OneRequest,
-}
-
-/// What is in memory, for everybody to see, and the prompters made of it.
-#[derive(Clone, Default)]
-pub struct Loaded(Arc<Mutex<Shelf>>);
-
-#[derive(Default)]
-struct Shelf {
-    tokenizers: HashMap<Key, Arc<dyn Tokenizer>>,
-    /// A prompter may hold a model in memory through its tokenizer, so it goes when the model goes.
-    prompters: HashMap<Key, (Arc<ModelFile>, Arc<Prompter>)>,
-}
-
-impl Loaded {
-    /// True when the model is in memory.
-    pub fn contains(&self, key: &Key) -> bool {
-        self.lock().tokenizers.contains_key(key)
-    }
-
-    /// The tokenizer of a model in memory.
-    pub fn tokenizer(&self, key: &Key) -> Option<Arc<dyn Tokenizer>> {
-        self.lock().tokenizers.get(key).cloned()
-    }
-
-    /// The prompter of a model, if there is one for this very file.
-    pub fn prompter(&self, key: &Key, file: &Arc<ModelFile>) -> Option<Arc<Prompter>> {
-        let shelf = self.lock();
-        let (of, prompter) = shelf.prompters.get(key)?;
-        Arc::ptr_eq(of, file).then(|| Arc::clone(prompter))
-    }
-
-    /// Keeps a prompter for later.
-    pub fn keep(&self, key: Key, file: &Arc<ModelFile>, prompter: &Arc<Prompter>) {
-        self.lock()
-            .prompters
-            .insert(key, (Arc::clone(file), Arc::clone(prompter)));
-    }
-
-    fn add(&self, key: Key, tokenizer: Arc<dyn Tokenizer>) {
-        let mut shelf = self.lock();
-        // One that was made before the model was there has a vocabulary of its own.
-        shelf.prompters.remove(&key);
-        shelf.tokenizers.insert(key, tokenizer);
-    }
-
-    fn remove(&self, key: &Key) {
-        let mut shelf = self.lock();
-        shelf.prompters.remove(key);
-        shelf.tokenizers.remove(key);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Shelf> {
-        // Entries are whole or absent: a panic elsewhere cannot leave one half-written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Steps of the models that the highest priority uses between two of all models.
@@ -162,6 +109,7 @@ pub struct Pool {
     piece: usize,
     loaded: Loaded,
     gauges: Gauges,
+    news: News,
     steps: u64,
     /// When the next model's time is up.
     expiry: watch::Sender<Option<Instant>>,
@@ -212,6 +160,7 @@ impl Pool {
         piece: usize,
         loaded: Loaded,
         gauges: Gauges,
+        news: News,
         expiry: watch::Sender<Option<Instant>>,
     ) -> Self {
         Self {
@@ -221,6 +170,7 @@ impl Pool {
             piece,
             loaded,
             gauges,
+            news,
             steps: 0,
             expiry,
         }
@@ -287,6 +237,7 @@ impl Pool {
     /// Takes a model in. One of the same name that is still here makes way.
     pub fn insert(&mut self, arrival: Arrival) {
         self.unload(&arrival.key);
+        self.news.ready(&arrival.key.model);
         self.loaded.add(arrival.key.clone(), arrival.lane.engine().tokenizer());
         self.residents.push(Resident {
             key: arrival.key,
@@ -347,9 +298,15 @@ impl Pool {
         self.steps += 1;
         let top = self.residents.iter().filter_map(Resident::priority).max();
         let everybody = self.steps.is_multiple_of(SHARED_EVERY);
+        let turn = |resident: &Resident| everybody || resident.priority() == top;
+        for resident in self.residents.iter_mut().filter(|resident| turn(resident)) {
+            resident.lanes().for_each(Lane::admit);
+        }
+        // Before the step, which takes its time: whoever looks meanwhile sees who runs and who waits.
+        self.publish();
         let mut more = false;
         for resident in &mut self.residents {
-            if everybody || resident.priority() == top {
+            if turn(resident) {
                 for lane in resident.lanes() {
                     more |= lane.step();
                     self.gauges.note(&lane.take_tally());
@@ -427,6 +384,7 @@ impl Pool {
         if let Some(leaving) = &resident.leaving {
             leaving.send_replace(true);
         }
+        self.news.unloaded(&key.model);
         tracing::info!(model = %key.model, engine = %key.engine, "model unloaded");
         self.publish();
     }

@@ -134,6 +134,11 @@ impl Scheduler {
         });
     }
 
+    /// Notes how long a prompt's tokens take, before the first request.
+    pub fn expect(&mut self, tokens: usize, took: Duration) {
+        self.pace.learn(&[tokens], took);
+    }
+
     /// The highest priority of all requests.
     pub fn priority(&self) -> Option<Priority> {
         self.sequences.iter().map(|sequence| sequence.ask.priority).max()

@@ -3,13 +3,14 @@
 //! `""` and every service of the process carry the same status, because SERVING means "my own engine works" and a process
 //! has one engine.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use solo_proto::events::v1::event_service_server;
+use solo_proto::events::v1::{HealthPayload, event::Payload, event_service_server};
 use solo_proto::status::v1::{ServiceState, status_service_server};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::events::EventPublisher;
 use crate::status::StatusBoard;
 
 /// Switches what the health service and the status service say about this process.
@@ -18,11 +19,18 @@ pub struct Health {
     reporter: HealthReporter,
     names: Arc<[&'static str]>,
     status: StatusBoard,
+    events: EventPublisher,
+    /// Why the engine does not work.
+    why: Arc<RwLock<Option<String>>>,
 }
 
 impl Health {
     /// All NOT_SERVING, before the first connection is accepted.
-    pub(crate) async fn starting(services: &'static [&'static str], status: StatusBoard) -> Self {
+    pub(crate) async fn starting(
+        services: &'static [&'static str],
+        status: StatusBoard,
+        events: EventPublisher,
+    ) -> Self {
         let always = [
             "",
             status_service_server::SERVICE_NAME,
@@ -33,6 +41,8 @@ impl Health {
             reporter: HealthReporter::new(),
             names,
             status,
+            events,
+            why: Arc::default(),
         };
         health.set(ServingStatus::NotServing).await;
         health
@@ -44,20 +54,35 @@ impl Health {
 
     /// The engine works.
     pub async fn serving(&self) {
-        self.status.set_state(ServiceState::Serving);
-        self.set(ServingStatus::Serving).await;
+        self.because(None);
+        self.turn(ServiceState::Serving, ServingStatus::Serving).await;
     }
 
-    /// The engine does not work, though the process does. `why` goes to the log.
+    /// The engine does not work, though the process does: calls are refused, and hear why.
     pub async fn not_serving(&self, why: &str) {
-        tracing::warn!(why, "not serving");
-        self.status.set_state(ServiceState::NotServing);
-        self.set(ServingStatus::NotServing).await;
+        tracing::error!(why, "not serving");
+        self.because(Some(why.to_owned()));
+        self.turn(ServiceState::NotServing, ServingStatus::NotServing).await;
     }
 
     pub(crate) async fn draining(&self) {
-        self.status.set_state(ServiceState::Draining);
-        self.set(ServingStatus::NotServing).await;
+        self.turn(ServiceState::Draining, ServingStatus::NotServing).await;
+    }
+
+    /// Why the engine does not work; `None` while it does.
+    pub fn why(&self) -> Option<String> {
+        self.why.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn because(&self, why: Option<String>) {
+        *self.why.write().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    async fn turn(&self, state: ServiceState, status: ServingStatus) {
+        self.status.set_state(state);
+        let state = state.into();
+        self.events.publish("", "", Payload::Health(HealthPayload { state }));
+        self.set(status).await;
     }
 
     async fn set(&self, status: ServingStatus) {

@@ -66,16 +66,17 @@ where
     let listener = net::bind(listen).await?;
     let address = listener.local_addr().map_err(StartupError::other)?;
     let status = StatusBoard::new(definition.name, definition.version);
-    let health = Health::starting(definition.grpc_services, status.clone()).await;
+    let events = EventPublisher::new(definition.name, status.instance());
+    let health = Health::starting(definition.grpc_services, status.clone(), events.clone()).await;
     let context = Context {
         global: Arc::new(global),
-        events: EventPublisher::new(definition.name, status.instance()),
+        events,
         health: health.clone(),
         status: status.clone(),
         shutdown: CancellationToken::new(),
         failed: CancellationToken::new(),
     };
-    let gate = Gate::new(definition.name, context.shutdown.clone());
+    let gate = Gate::new(definition.name, health.clone(), context.shutdown.clone());
     let cut = CancellationToken::new();
     let router = always_answered(definition, &context)?
         .into_axum_router()
@@ -216,20 +217,22 @@ async fn cut_off(
     })
 }
 
-/// Stands before the service's own routes: closed until they are built, closed again while draining, and counting what
-/// is in flight between.
+/// Stands before the service's own routes: closed until they are built, while the engine does not work and while draining,
+/// and counting what is in flight between.
 #[derive(Clone)]
 struct Gate {
     service: &'static str,
+    health: Health,
     routes: Arc<OnceLock<axum::Router>>,
     in_flight: TaskTracker,
     draining: CancellationToken,
 }
 
 impl Gate {
-    fn new(service: &'static str, draining: CancellationToken) -> Self {
+    fn new(service: &'static str, health: Health, draining: CancellationToken) -> Self {
         Self {
             service,
+            health,
             routes: Arc::default(),
             in_flight: TaskTracker::new(),
             draining,
@@ -260,10 +263,12 @@ impl tower::Service<Request<Body>> for Gate {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         // The guard is taken before the check: a call that passes is one that draining waits for.
         let guard = self.in_flight.token();
-        let what = match self.routes.get() {
-            Some(_) if self.draining.is_cancelled() => "restarting",
-            None => "starting: its engine is loading",
-            Some(routes) => {
+        let broken = self.health.why();
+        let what = match (self.routes.get(), broken) {
+            (Some(_), _) if self.draining.is_cancelled() => "restarting".to_owned(),
+            (None, _) => "starting: its engine is loading".to_owned(),
+            (Some(_), Some(why)) => format!("out of order: {why}"),
+            (Some(routes), None) => {
                 let answer = routes.clone().oneshot(request);
                 return Box::pin(async move {
                     let response = answer.await?;

@@ -58,6 +58,11 @@ impl Context {
             .map_err(|error: UpstreamConfigError| StartupError::Config(error.to_string()))
     }
 
+    /// The engine is beyond repair: the process ends with exit code 70, and its supervisor starts it anew.
+    pub fn fail(&self) {
+        self.failed.cancel();
+    }
+
     /// What calls hear that this process will not serve any more.
     pub fn draining_status(&self) -> Status {
         let service = self.status.service();
@@ -69,10 +74,11 @@ impl Context {
     /// A context with default configuration, for tests.
     pub async fn for_tests(service: &'static str) -> Self {
         let status = StatusBoard::new(service, "0.0.0");
+        let events = EventPublisher::new(service, status.instance());
         Self {
             global: Arc::new(GlobalConfig::default()),
-            events: EventPublisher::new(service, status.instance()),
-            health: Health::starting(&[], status.clone()).await,
+            health: Health::starting(&[], status.clone(), events.clone()).await,
+            events,
             status,
             shutdown: CancellationToken::new(),
             failed: CancellationToken::new(),

@@ -31,11 +31,12 @@ use self::processor::Processor;
 use self::spec::Spec;
 use self::tensors::Tensors;
 use self::weights::Weights;
+use super::placement::{free, place};
 use super::{
-    BLOCK, Capabilities, Device, EngineError, EngineKind, EngineOptions, KvType, Logits, Progress, Run, Slot,
-    StepEngine,
+    BLOCK, Capabilities, EngineError, EngineKind, EngineOptions, KvType, Logits, Progress, Run, Slot, StepEngine,
 };
 use crate::catalogue::ModelFile;
+use crate::device::Device;
 use crate::tokenizer::{BpeTokenizer, Tokenizer, TokenizerError};
 
 /// Where a model computes. Tables say which blocks are whose; a model keeps what is in them.
@@ -64,10 +65,18 @@ impl Candle {
     /// # Errors
     /// [`EngineError`] names what candle has not, or what failed.
     pub fn load(file: &ModelFile, options: &EngineOptions, progress: &Progress) -> Result<Self, EngineError> {
-        let device = match options.device {
+        let device = match &options.device {
             Device::Cpu => None,
-            Device::Cuda(ordinal) => {
-                let device = candle_core::Device::new_cuda(ordinal);
+            Device::Cuda(ordinals) => {
+                let placed = place(
+                    EngineKind::Candle,
+                    file,
+                    options,
+                    &free(EngineKind::Candle, ordinals)?,
+                    false,
+                )?;
+                // A model that fits whole lies on one.
+                let device = candle_core::Device::new_cuda(placed.gpus[0]);
                 Some(device.map_err(failed("opening the CUDA device"))?)
             }
         };

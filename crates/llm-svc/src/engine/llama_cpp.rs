@@ -12,14 +12,15 @@ use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
+use llama_cpp_2::model::params::{LlamaModelParams, LlamaSplitMode};
 use llama_cpp_2::token::LlamaToken;
 
+use super::placement::{free, place};
 use super::{
-    BLOCK, Capabilities, Device, EngineError, EngineKind, EngineOptions, KvType, Logits, Progress, Run, Slot,
-    StepEngine,
+    BLOCK, Capabilities, EngineError, EngineKind, EngineOptions, KvType, Logits, Progress, Run, Slot, StepEngine,
 };
 use crate::catalogue::ModelFile;
+use crate::device::Device;
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
 /// A model in llama.cpp, with one context over it.
@@ -39,14 +40,21 @@ impl LlamaCpp {
     /// [`EngineError`]; llama.cpp's own reasons go to the log at debug level of `llama-cpp-2`.
     pub fn load(file: &ModelFile, options: &EngineOptions, progress: &Progress) -> Result<Self, EngineError> {
         let told = Arc::clone(progress);
-        let gpu_layers = match options.device {
-            Device::Cpu => 0,
-            Device::Cuda(_) => u32::MAX >> 1,
-        };
-        let mut parameters = LlamaModelParams::default().with_n_gpu_layers(gpu_layers);
-        if let Device::Cuda(ordinal) = options.device {
-            // The probe opened this very device, so it is a small number.
-            parameters = parameters.with_main_gpu(ordinal as i32);
+        let mut parameters = LlamaModelParams::default().with_n_gpu_layers(0);
+        if let Device::Cuda(ordinals) = &options.device {
+            let placed = place(
+                EngineKind::LlamaCpp,
+                file,
+                options,
+                &free(EngineKind::LlamaCpp, ordinals)?,
+                true,
+            )?;
+            backend()?;
+            parameters = parameters
+                .with_n_gpu_layers(placed.layers)
+                .with_split_mode(LlamaSplitMode::Layer)
+                .with_devices(&named(&placed.gpus)?)
+                .map_err(failed("choosing GPUs"))?;
         }
         let parameters = parameters.with_progress_callback(move |share| told(share));
         let model = Arc::new(open(file, &parameters).map_err(|error| match progress(1.0) {
@@ -173,6 +181,19 @@ impl StepEngine for LlamaCpp {
         let twin = Self::over(Arc::clone(&self.model), self.options.clone(), capabilities)?;
         Ok(Box::new(twin))
     }
+}
+
+/// llama.cpp's own numbers of CUDA devices: it counts those of all its back-ends together.
+fn named(ordinals: &[usize]) -> Result<Vec<usize>, EngineError> {
+    let devices = llama_cpp_2::list_llama_ggml_backend_devices();
+    let index = |ordinal: &usize| {
+        let name = format!("CUDA{ordinal}");
+        let device = devices.iter().find(|device| device.name == name);
+        device
+            .map(|device| device.index)
+            .ok_or_else(|| failed("choosing GPUs")(format!("llama.cpp knows no device {name}")))
+    };
+    ordinals.iter().map(index).collect()
 }
 
 /// llama.cpp's name of a slot.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use solo_models::fit::Needs;
 use solo_service::{CancelOnDrop, CancelToken, Context, StartupError, Worker};
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 
@@ -18,6 +19,7 @@ use crate::engine::{EngineKind, EngineOptions, Engines, Progress};
 use crate::error::Error;
 use crate::gauges::Gauges;
 use crate::lane::{Lane, LaneOptions, Request};
+use crate::news::News;
 use crate::pool::{Arrival, Key, Limits, Loaded, Pool, Presence, Refusal, Stay, expire};
 
 /// Name of the thread that computes.
@@ -36,6 +38,7 @@ pub(super) struct Local {
     worker: Worker<Pool>,
     /// How long models stay where nobody says.
     stay: Stay,
+    news: News,
     /// One model is loaded at a time: disks and processors are shared, and two callers of one model wait for one load.
     loading: Mutex<()>,
     /// Requests that may wait.
@@ -60,13 +63,14 @@ impl Local {
         };
         let limits = Limits {
             models: config.max_loaded_models,
-            bytes: config.memory_bytes(),
+            bytes: config.memory_bytes(&options.device).map_err(StartupError::other)?,
         };
         let places = Arc::new(Semaphore::new(config.queue + config.parallel));
+        let news = News::new(context.events.clone());
         let gauges = Gauges::new(context.status.clone(), Arc::clone(&places), config.parallel);
         let (expiry, expires) = watch::channel(None);
         let piece = options.batch.min(Config::EXACT_PIECE);
-        let pool = Pool::new(limits, lane, piece, loaded.clone(), gauges, expiry);
+        let pool = Pool::new(limits, lane, piece, loaded.clone(), gauges, news.clone(), expiry);
         let worker = Worker::start_stepping(context, WORKER, HAND_OVERS, move || Ok(pool), Pool::step).await?;
         let expiring = expire(worker.clone(), expires, context.shutdown.clone());
         let stay = u64::try_from(config.keep_alive_s).map_or(Stay::Forever, |s| Stay::For(Duration::from_secs(s)));
@@ -77,6 +81,7 @@ impl Local {
             lane,
             worker,
             stay,
+            news,
             loading: Mutex::default(),
             queue: config.queue,
             places,
@@ -100,20 +105,20 @@ impl Local {
         if self.touch(key, file, stay).await? {
             return Ok(());
         }
-        let kv_blocks = self.options.kv_blocks(key.engine, &file.facts) as u64;
-        let kv =
-            kv_blocks * crate::engine::BLOCK as u64 * key.engine.kv_bytes_per_token(&file.facts, self.options.kv_type);
-        let bytes = file.header.file_bytes.saturating_add(kv);
+        let demand = self.options.demand(key.engine, &file.facts);
+        let bytes = Needs::of(&file.header, &file.facts, &demand).total();
         let room = self.worker.run(move |pool, _| pool.make_room(bytes)).await?;
         room.map_err(|crowded| Error::Crowded {
             model: file.id.clone(),
             crowded,
         })?;
-        let (local, kind, file, progress) = (Arc::clone(self), key.engine, Arc::clone(file), Arc::clone(progress));
+        let (local, kind, loaded) = (Arc::clone(self), key.engine, Arc::clone(file));
+        let progress = self.news.loading(&file.id, Arc::clone(progress));
+        let lane = blocking(move || local.bring(kind, &loaded, &progress)).await;
         let arrival = Arrival {
             key: key.clone(),
-            file: Arc::clone(&file),
-            lane: blocking(move || local.bring(kind, &file, &progress)).await?,
+            file: Arc::clone(file),
+            lane: lane.inspect_err(|error| self.news.failed(&file.id, error))?,
             stay: stay.unwrap_or(self.stay),
             bytes,
         };

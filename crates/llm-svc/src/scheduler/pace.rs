@@ -7,8 +7,6 @@
 
 use std::time::Duration;
 
-/// Tokens of prompts in a step, however slow it is.
-const LEAST: usize = 16;
 /// Decisions after which the widest step is measured anew.
 const LOOK_AGAIN: u64 = 256;
 /// How much faster a narrower step must be, per token.
@@ -31,6 +29,9 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Tokens of prompts in a step, however slow it is.
+    pub const LEAST: usize = 16;
+
     /// Steps of at most `most` tokens that take about `target`.
     pub fn adaptive(most: usize, target: Duration) -> Self {
         Self {
@@ -66,17 +67,17 @@ impl Pace {
     pub fn tokens(&self) -> usize {
         let Some(seconds) = self.prompt_token else {
             // Nothing is known yet: begin small, learn fast.
-            return self.most.min(4 * LEAST);
+            return self.most.min(4 * Self::LEAST);
         };
         let affordable = self.target.as_secs_f64() / seconds.max(1e-9);
         // Kernels like whole tiles.
-        let whole = affordable as usize / LEAST * LEAST;
-        whole.clamp(LEAST, self.most.max(LEAST)).min(self.most)
+        let whole = affordable as usize / Self::LEAST * Self::LEAST;
+        whole.clamp(Self::LEAST, self.most.max(Self::LEAST)).min(self.most)
     }
 
     /// Tokens of prompts in a step, however many answers are in it.
     pub fn least(&self) -> usize {
-        LEAST.min(self.most)
+        Self::LEAST.min(self.most)
     }
 
     /// How many of `ready` answers are best decoded together.
@@ -110,7 +111,7 @@ impl Pace {
                 self.widths.resize(tokens + 1, None);
             }
             self.widths[tokens] = Some(blend(self.widths[tokens], seconds));
-        } else if tokens >= LEAST {
+        } else if tokens >= Self::LEAST {
             self.prompt_token = Some(blend(self.prompt_token, seconds / tokens as f64));
         }
     }

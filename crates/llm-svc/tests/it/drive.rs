@@ -81,6 +81,7 @@ impl Session {
         let lane = self.lane(job);
         lane.submit(request);
         loop {
+            lane.admit();
             lane.step();
             while let Ok(event) = events.try_recv() {
                 match event? {

@@ -8,8 +8,9 @@ use candle_core::{Device as CandleDevice, Tensor};
 use candle_transformers::models::{quantized_llama, quantized_phi3, quantized_qwen2, quantized_qwen3};
 use llm_svc::answer::{Event, Finished, Interrupted, Job, Reason};
 use llm_svc::catalogue::ModelFile;
+use llm_svc::device::Device;
 use llm_svc::engine::{
-    BuiltEngines, Candle, Device, EngineKind, EngineOptions, Engines, KvType, Logits, Run, Slot, StepEngine,
+    BuiltEngines, Candle, EngineKind, EngineOptions, Engines, KvType, Logits, Run, Slot, StepEngine,
 };
 use llm_svc::sampling::Sampling;
 use solo_service::CancelToken;

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use llm_svc::{DEFINITION, build};
+use solo_proto::events::v1::event_service_client::EventServiceClient;
+use solo_proto::events::v1::subscribe_response::Payload as Told;
+use solo_proto::events::v1::{Event, EventKind, SubscribeRequest, event};
 use solo_proto::llm::v1::llm_service_client::LlmServiceClient;
 use solo_proto::llm::v1::load_model_response::Payload;
 use solo_proto::llm::v1::{
@@ -132,6 +135,38 @@ async fn loading_tells_how_far_it_has_come() {
         Fault::from(&stream.message().await.unwrap_err()).reason,
         "UNKNOWN_MODEL"
     );
+}
+
+#[tokio::test]
+async fn models_that_come_and_go_are_events() {
+    let service = start("").await;
+    let mut client = service.client().await;
+    let wanted = SubscribeRequest {
+        after: None,
+        kinds: vec![EventKind::ModelState.into()],
+    };
+    let mut bus = EventServiceClient::new(service.harness.channel().await);
+    let mut events = bus.subscribe(wanted).await.unwrap().into_inner();
+    let started = events.message().await.unwrap().unwrap();
+    assert!(matches!(started.payload, Some(Told::Started(_))), "{started:?}");
+    generate(&mut client, on(OTHER)).await.unwrap();
+    let gone = UnloadModelRequest { model: OTHER.into() };
+    client.unload_model(gone).await.unwrap();
+    let mut states: Vec<String> = Vec::new();
+    while states.last().is_none_or(|state| state != "unloaded") {
+        let told = events.message().await.unwrap().unwrap().payload;
+        let Some(Told::Event(Event {
+            payload: Some(event::Payload::ModelState(model)),
+            ..
+        })) = told
+        else {
+            panic!("only states of models were asked for: {told:?}");
+        };
+        assert_eq!(model.model, OTHER);
+        states.push(model.state);
+    }
+    states.dedup();
+    assert_eq!(states, ["loading", "ready", "unloaded"]);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod engines;
 mod grpc;
 mod lifecycle;
 mod model;
+mod placement;
 mod quantize;
 mod refusals;
 mod remote;

@@ -316,11 +316,12 @@ async fn model_calls_name_listed_tools_and_their_arguments_validate() {
             Mode::Required => assert!(!answer.calls.is_empty(), "{answer:?}"),
             _ => {}
         }
-        assert_eq!(
-            answer.calls.is_empty(),
-            answer.reason != FinishReason::ToolCalls,
-            "{answer:?}"
-        );
+        // A model that goes on calling until it has no tokens left stops for that reason; its calls are whole all the same.
+        let reasons = match answer.calls.is_empty() {
+            true => [FinishReason::Stop, FinishReason::Length],
+            false => [FinishReason::ToolCalls, FinishReason::Length],
+        };
+        assert!(reasons.contains(&answer.reason), "{answer:?}");
         called += usize::from(!answer.calls.is_empty());
     }
     println!("{called} of {} answers call tools", answers.len());

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use llm_svc::catalogue::ModelFile;
-use llm_svc::engine::{BLOCK, Candle, Device, EngineOptions, KvType, Logits, Run, Slot, StepEngine};
+use llm_svc::device::Device;
+use llm_svc::engine::{BLOCK, Candle, EngineOptions, KvType, Logits, Run, Slot, StepEngine};
 
 use crate::tiny::{Tiny, vocabulary};
 
