@@ -40,6 +40,8 @@ enum Part {
     Constrained,
     /// candle beside llama.cpp.
     Engines,
+    /// llama.cpp's server as it comes.
+    Mapped,
     /// A thousand requests.
     Memory,
 }
@@ -56,7 +58,12 @@ async fn main() {
     };
     let model = solo_testkit::fixtures::require_model(MODEL, "model.gguf");
     let mut samples = Samples::default();
-    if wanted(Part::Single) || options.only.iter().any(|&part| part != Part::Memory) {
+    if wanted(Part::Single)
+        || options
+            .only
+            .iter()
+            .any(|&part| !matches!(part, Part::Memory | Part::Mapped))
+    {
         let mut stage = Stage::set(&model, &mut samples).await;
         // The first round is not counted: it reads the model from disk.
         let mut warm_up = Samples::default();
@@ -88,6 +95,9 @@ async fn main() {
                 start.elapsed().as_secs_f64()
             );
         }
+    }
+    if wanted(Part::Mapped) {
+        scenarios::mapped(&mut samples, &model).await;
     }
     if wanted(Part::Memory) && !options.quick {
         scenarios::memory(&mut samples).await;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::THREADS;
-use super::service::tied;
+use super::service::{HUGE_PAGES, tied};
 
 /// What to compute.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -85,6 +85,7 @@ impl Bare {
         command
             .arg(model)
             .arg(THREADS.to_string())
+            .envs(HUGE_PAGES)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = tied(&mut command).spawn().expect("bare_llama runs");

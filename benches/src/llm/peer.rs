@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use solo_proto::llm::v1::Role;
 
 use super::client::Chat;
-use super::service::tied;
+use super::service::{HUGE_PAGES, tied};
 use super::{CONTEXT, THREADS, Timed};
 
 /// Requests that it answers at once.
@@ -26,12 +26,21 @@ pub struct Peer {
     http: reqwest::Client,
 }
 
+/// How its weights lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pages {
+    /// As it comes: mapped from the file.
+    Mapped,
+    /// As llm-svc has them: in memory of their own, in huge pages where the system has them.
+    Huge,
+}
+
 impl Peer {
     /// Starts it and waits until the model is loaded; `None` where it is not built.
     ///
     /// # Panics
     /// When it is built and does not serve within three minutes.
-    pub async fn start(model: &Path) -> Option<Self> {
+    pub async fn start(model: &Path, pages: Pages) -> Option<Self> {
         let program = program()?;
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
@@ -53,6 +62,9 @@ impl Peer {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        if pages == Pages::Huge {
+            command.args(["--load-mode", "none"]).envs(HUGE_PAGES);
+        }
         let child = tied(&mut command).spawn().expect("llama-server runs");
         let mut peer = Self {
             child,

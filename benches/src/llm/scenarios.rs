@@ -5,6 +5,7 @@ mod concurrent;
 mod constrained;
 mod dialogue;
 mod engines;
+mod mapped;
 mod memory;
 mod single;
 
@@ -14,12 +15,13 @@ pub use concurrent::concurrent;
 pub use constrained::constrained;
 pub use dialogue::dialogue;
 pub use engines::engines;
+pub use mapped::mapped;
 pub use memory::memory;
 pub use single::{prefill, single};
 
 use super::bare::Bare;
 use super::client::Ours;
-use super::peer::{Peer, PeerClient};
+use super::peer::{Pages, Peer, PeerClient};
 use super::report::Samples;
 use super::service::LlmSvc;
 
@@ -42,7 +44,7 @@ impl Stage {
         let service = LlmSvc::start("").await;
         let ours = Ours::new(service.channel().await.expect("llm-svc serves"));
         let bare = Bare::start(model);
-        let peer = Peer::start(model).await;
+        let peer = Peer::start(model, Pages::Huge).await;
         if peer.is_none() {
             samples.note("llama.cpp's server is not built (`cargo make bench-peers`), so nothing is compared with it.");
         }

@@ -13,6 +13,10 @@ use super::{CONTEXT, MODEL, THREADS};
 /// How long loading may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The environment in which the C library asks for huge pages. llm-svc sees to it itself; the others are given it, too, so
+/// that the comparison is of what they do, not of where their weights lie.
+pub(crate) const HUGE_PAGES: [(&str, &str); 1] = [("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")];
+
 /// A running llm-svc. Dropping it ends it.
 pub struct LlmSvc {
     layout: Layout,

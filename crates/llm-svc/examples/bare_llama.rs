@@ -65,7 +65,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threads: i32 = threads.parse()?;
     llama_cpp_2::send_logs_to_tracing(LogOptions::default().with_logs_enabled(false));
     let backend = LlamaBackend::init()?;
-    let model = LlamaModel::load_from_file(&backend, file, &LlamaModelParams::default().with_n_gpu_layers(0))?;
+    // Not mapped, as llm-svc has them.
+    let parameters = LlamaModelParams::default().with_n_gpu_layers(0).with_use_mmap(false);
+    let model = LlamaModel::load_from_file(&backend, file, &parameters)?;
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let job: Job = serde_json::from_str(&line?)?;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use llm_svc::catalogue::ModelFile;
 use llm_svc::device::Device;
-use llm_svc::engine::{Candle, EngineOptions, KvType, LlamaCpp, Logits, Run, Slot, StepEngine};
+use llm_svc::engine::{Candle, EngineOptions, KvType, LlamaCpp, Logits, Run, Slot, StepEngine, Weights};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -28,6 +28,7 @@ fn main() -> Result<(), Failure> {
         slots: 8,
         kv_cache_bytes: 1 << 30,
         kv_type: KvType::F16,
+        weights: Weights::Auto,
         threads,
         device: Device::Cpu,
     };

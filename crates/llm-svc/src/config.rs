@@ -8,7 +8,7 @@ use solo_service::{Faults, GlobalConfig, ServiceConfig};
 
 use crate::backend::settings::{OllamaConfig, OpenAiConfig};
 use crate::device::{self, Device, DeviceError, DeviceSetting};
-use crate::engine::{EngineKind, KvType};
+use crate::engine::{EngineKind, KvType, Weights};
 
 /// The `[llm]` section, as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,6 +22,8 @@ pub struct Config {
     pub model: String,
     /// Where to compute: "auto", "cpu", "cuda", "cuda:N", "cuda:N,M".
     pub device: String,
+    /// How weights come into memory.
+    pub weights: Weights,
     /// How often GPUs are asked whether they answer.
     pub gpu_watch_ms: u64,
     /// Threads; 0: from `[global]`.

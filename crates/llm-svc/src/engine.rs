@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use solo_models::fit::{self, Demand};
+use solo_models::fit::{self, Demand, Needs};
 
 use crate::catalogue::ModelFile;
 use crate::device::Device;
@@ -259,6 +259,18 @@ pub enum KvType {
     Q8,
 }
 
+/// How weights come into memory, where an engine uses them as the file stores them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weights {
+    /// Copied where the model takes no more than half of the memory, else mapped.
+    Auto,
+    /// Into memory of their own, in huge pages where the system has them.
+    Copied,
+    /// From the file, page by page, as they are needed.
+    Mapped,
+}
+
 /// How engines are to work.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -272,6 +284,8 @@ pub struct EngineOptions {
     pub kv_cache_bytes: u64,
     /// How they are stored.
     pub kv_type: KvType,
+    /// How weights come into memory.
+    pub weights: Weights,
     /// Threads to compute with.
     pub threads: usize,
     /// Where to compute.
@@ -293,6 +307,18 @@ impl EngineOptions {
                 KvType::Q8 => fit::KvType::Q8_0,
             },
             batch: self.batch as u64,
+        }
+    }
+
+    /// True where the weights of this model are mapped.
+    pub fn maps_weights(&self, engine: EngineKind, file: &ModelFile) -> bool {
+        match (self.weights, &self.device) {
+            (Weights::Mapped, _) | (Weights::Auto, Device::Cuda(_)) => true,
+            (Weights::Copied, _) => false,
+            (Weights::Auto, Device::Cpu) => {
+                let needs = Needs::of(&file.header, &file.facts, &self.demand(engine, &file.facts));
+                needs.total() > solo_service::memory::total_bytes() / 2
+            }
         }
     }
 

@@ -83,6 +83,7 @@ pub async fn build_with(
         slots: config.slots(),
         kv_cache_bytes: config.kv_cache_mib << 20,
         kv_type: config.kv_type,
+        weights: config.weights,
         threads: if config.threads == 0 {
             context.global.threads
         } else {

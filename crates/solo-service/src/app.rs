@@ -15,7 +15,7 @@ use crate::config::{self, GlobalConfig, Inputs, ServiceConfig};
 use crate::server::{self, Control};
 use crate::service::{Context, Definition, Service, StartupError, exit};
 use crate::telemetry::Telemetry;
-use crate::{cpu, error, parent};
+use crate::{cpu, environment, error, parent};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a service may still take when its runner is gone.
@@ -89,6 +89,7 @@ where
         );
         return ExitCode::from(exit::UNAVAILABLE);
     }
+    environment::settle();
     let command = Cli::command()
         .name(definition.name)
         .bin_name(definition.name)

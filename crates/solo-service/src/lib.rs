@@ -14,6 +14,7 @@ mod app;
 pub mod client;
 pub mod config;
 pub mod cpu;
+mod environment;
 pub mod error;
 pub mod events;
 pub mod gpu;

@@ -1,6 +1,6 @@
 //! llama.cpp, through llama-cpp-2.
 //!
-//! It runs every architecture that llama.cpp knows. The model is mapped, not read. All sequences share one cache of keys
+//! It runs every architecture that llama.cpp knows. All sequences share one cache of keys
 //! and values, so a fork marks cells and copies nothing. There is no way to interrupt a running batch: a step is what
 //! cancellation waits for.
 
@@ -40,7 +40,9 @@ impl LlamaCpp {
     /// [`EngineError`]; llama.cpp's own reasons go to the log at debug level of `llama-cpp-2`.
     pub fn load(file: &ModelFile, options: &EngineOptions, progress: &Progress) -> Result<Self, EngineError> {
         let told = Arc::clone(progress);
-        let mut parameters = LlamaModelParams::default().with_n_gpu_layers(0);
+        let mut parameters = LlamaModelParams::default()
+            .with_n_gpu_layers(0)
+            .with_use_mmap(options.maps_weights(EngineKind::LlamaCpp, file));
         if let Device::Cuda(ordinals) = &options.device {
             let placed = place(
                 EngineKind::LlamaCpp,

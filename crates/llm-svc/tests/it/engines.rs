@@ -10,7 +10,7 @@ use llm_svc::answer::{Event, Finished, Interrupted, Job, Reason};
 use llm_svc::catalogue::ModelFile;
 use llm_svc::device::Device;
 use llm_svc::engine::{
-    BuiltEngines, Candle, EngineKind, EngineOptions, Engines, KvType, Logits, Run, Slot, StepEngine,
+    BuiltEngines, Candle, EngineKind, EngineOptions, Engines, KvType, Logits, Run, Slot, StepEngine, Weights,
 };
 use llm_svc::sampling::Sampling;
 use solo_service::CancelToken;
@@ -33,6 +33,7 @@ fn engines() -> BuiltEngines {
         slots: 8,
         kv_cache_bytes: 1 << 20,
         kv_type: KvType::F16,
+        weights: Weights::Auto,
         threads: 2,
         device: Device::Cpu,
     })

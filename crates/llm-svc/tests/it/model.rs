@@ -8,7 +8,7 @@ use llm_svc::answer::{Event, Finished, Interrupted, Job};
 use llm_svc::catalogue::ModelFile;
 use llm_svc::chat::{ChatTemplate, Message, Role};
 use llm_svc::device::Device;
-use llm_svc::engine::{BuiltEngines, EngineKind, EngineOptions, Engines, KvType};
+use llm_svc::engine::{BuiltEngines, EngineKind, EngineOptions, Engines, KvType, Weights};
 use llm_svc::prompt::{Prompt, Prompter};
 use llm_svc::sampling::{Sampling, logprobs};
 use llm_svc::tokenizer::Specials;
@@ -63,6 +63,7 @@ fn engines() -> BuiltEngines {
         slots: 8,
         kv_cache_bytes: 128 << 20,
         kv_type: KvType::F16,
+        weights: Weights::Auto,
         threads,
         device: Device::Cpu,
     })

@@ -3,7 +3,7 @@
 use llm_svc::catalogue::ModelFile;
 use llm_svc::device::Device;
 use llm_svc::engine::placement::{Placed, place};
-use llm_svc::engine::{EngineKind, EngineOptions, KvType};
+use llm_svc::engine::{EngineKind, EngineOptions, KvType, Weights};
 use solo_models::fit::{GPU_RESERVE, Needs};
 
 use crate::tiny::Tiny;
@@ -18,6 +18,7 @@ fn options() -> EngineOptions {
         slots: 2,
         kv_cache_bytes: 0,
         kv_type: KvType::F16,
+        weights: Weights::Auto,
         threads: 1,
         device: Device::Cuda(vec![0, 1]),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use llm_svc::catalogue::ModelFile;
 use llm_svc::device::Device;
-use llm_svc::engine::{BLOCK, Candle, EngineOptions, KvType, Logits, Run, Slot, StepEngine};
+use llm_svc::engine::{BLOCK, Candle, EngineOptions, KvType, Logits, Run, Slot, StepEngine, Weights};
 
 use crate::tiny::{Tiny, vocabulary};
 
@@ -16,6 +16,7 @@ fn options(slots: usize) -> EngineOptions {
         slots,
         kv_cache_bytes: 1 << 30,
         kv_type: KvType::F16,
+        weights: Weights::Auto,
         threads: 2,
         device: Device::Cpu,
     }

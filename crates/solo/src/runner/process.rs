@@ -55,11 +55,6 @@ pub struct Started {
     pub pid: u32,
 }
 
-/// How long OpenMP's threads spin at a barrier before they sleep. With libgomp's default, services that compute at the same
-/// time on few cores take the cores from one another by spinning (ADR 0007). It is read before `main`, so a service cannot
-/// set it for itself.
-const SPIN_COUNT: &str = "GOMP_SPINCOUNT";
-
 impl Program {
     /// Starts it: `BINARY run [--config FILE] [--set KEY=VALUE]…`, with this process's environment.
     pub fn start(&self, life: &LifePipe) -> io::Result<Started> {
@@ -79,9 +74,6 @@ impl Program {
             .stderr(written)
             .env(LIFE_PIPE, life_fd.to_string())
             .process_group(0);
-        if std::env::var_os(SPIN_COUNT).is_none() {
-            command.env(SPIN_COUNT, "1000");
-        }
         // SAFETY: the closure runs in the child between fork and exec, makes one async-signal-safe call and allocates
         // nothing; the descriptor is open there, because `life` outlives this function and fork copies it.
         unsafe {
