@@ -23,6 +23,9 @@ use crate::kv::{KvBooks, KvOp};
 
 /// Steps of the highest priority between two that all priorities share.
 const SHARED_EVERY: u64 = 16;
+/// Steps without progress after which a request counts as one of the next higher priority: whatever the load, everybody's
+/// turn comes.
+const PATIENCE: u64 = 256;
 /// A prompt waits for another that is being computed where that saves at least this many tokens.
 const WORTH_WAITING: usize = 16;
 
@@ -98,6 +101,8 @@ struct Sequence {
     arrived: u64,
     /// When it was last in a step.
     stepped: u64,
+    /// Steps that there had been when it last went on, or was last moved up.
+    patient_since: u64,
     admitted: bool,
 }
 
@@ -130,6 +135,7 @@ impl Scheduler {
             slot: None,
             arrived: self.clock,
             stepped: 0,
+            patient_since: self.steps,
             admitted: false,
         });
     }
@@ -298,10 +304,22 @@ impl Scheduler {
             let Some(index) = self.find(piece.id) else { continue };
             let sequence = &mut self.sequences[index];
             sequence.stepped = self.clock;
+            sequence.patient_since = self.steps;
             self.kv.append(
                 piece.slot,
                 &sequence.tokens[piece.position..piece.position + piece.count],
             );
+        }
+        self.age();
+    }
+
+    /// Moves up who has waited for long.
+    fn age(&mut self) {
+        for sequence in &mut self.sequences {
+            if self.steps - sequence.patient_since >= PATIENCE {
+                sequence.patient_since = self.steps;
+                sequence.ask.priority = sequence.ask.priority.above();
+            }
         }
     }
 

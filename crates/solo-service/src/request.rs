@@ -33,6 +33,15 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// The next higher one; the highest is its own.
+    #[must_use]
+    pub fn above(self) -> Self {
+        match self {
+            Self::Background => Self::Normal,
+            Self::Normal | Self::Spoken => Self::Spoken,
+        }
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Background => "background",

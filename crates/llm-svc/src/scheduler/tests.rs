@@ -130,6 +130,30 @@ fn answers_go_on_while_a_long_prompt_is_computed() {
 }
 
 #[test]
+fn nobody_waits_for_ever_while_higher_priorities_keep_coming() {
+    let mut world = World::new(2, 4, 64);
+    world.submit(0, "late", Priority::Background, own(0, 5), 3);
+    let mut next = 1;
+    for _ in 0..4 * PATIENCE {
+        // There is always more to do than there is room for.
+        while world.scheduler.waiting() < 4 {
+            let priority = if next % 2 == 0 {
+                Priority::Normal
+            } else {
+                Priority::Spoken
+            };
+            world.submit(next, &format!("client {}", next % 3), priority, own(next, 5), 10);
+            next += 1;
+        }
+        world.step();
+        if world.finished.contains(&0) {
+            return;
+        }
+    }
+    panic!("it waits after {} steps", world.steps.len());
+}
+
+#[test]
 fn a_higher_priority_goes_first_and_the_lower_ones_do_not_starve() {
     let mut world = World::new(4, 8, 64);
     world.submit(1, "a", Priority::Background, own(1, 40), 100);
