@@ -159,20 +159,23 @@ impl Lane {
         self.active.insert(id, active);
     }
 
-    /// Drops who is not wanted any more and lets in who waits, as far as there is room: comes before each step.
-    pub fn admit(&mut self) {
+    /// Drops who is not wanted any more and lets in who waits, as far as there is room: comes before each step. True when
+    /// somebody came in.
+    pub fn admit(&mut self) -> bool {
         self.drop_unwanted();
         let admitted = self.scheduler.admit();
         if let Err(error) = self.follow() {
             self.fail_all(&Interrupted::Engine(Arc::new(error)));
-            return;
+            return false;
         }
+        let came = !admitted.is_empty();
         for admitted in admitted {
             let cached = self.scheduler.computed_tokens(admitted.id);
             if let Some(active) = self.active.get_mut(&admitted.id).filter(|_| admitted.first) {
                 active.answer.start(cached);
             }
         }
+        came
     }
 
     /// Computes one step; false when there was nothing to compute.

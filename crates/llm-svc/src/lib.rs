@@ -5,11 +5,11 @@
 //! [`gguf`] check it first), renders and tokenizes the prompt ([`chat`], [`tokenizer`], [`prompt`]), compiles what the
 //! answer must obey ([`constraint`], [`tools`]) and refuses what cannot be, all beside the thread that computes.
 //!
-//! Where engines compute stands in [`device`]; a GPU that is lost is noticed there.
-//!
 //! On that thread a [`pool`] keeps the models in memory. Each has a [`lane`]: a [`scheduler`] that says what the next step
 //! computes over the books on keys and values ([`kv`]), an [`engine`] that computes it, and the [`answer`]s that choose
-//! their next token from its scores ([`sampling`], [`stop`]).
+//! their next token from its scores ([`sampling`], [`stop`]). Status and events tell of it ([`gauges`], [`news`]).
+//!
+//! Where engines compute stands in [`device`], and what watches over GPUs.
 
 mod config;
 mod convert;

@@ -5,6 +5,7 @@
 
 mod calls;
 mod local;
+mod prepare;
 mod remote;
 mod terms;
 
@@ -14,21 +15,17 @@ use futures::stream::BoxStream;
 use solo_service::{Context, WorkerError};
 use tokio::sync::mpsc;
 
-use crate::answer::Job;
 use crate::backend::Answer;
 use crate::backend::error::RemoteError;
 use crate::catalogue::{Catalogue, ModelFile};
 use crate::chat::{ChatTemplate, Tool};
 use crate::config::Config;
-use crate::constraint::{self, Constraint};
 use crate::device::Choice;
 use crate::engine::{EngineKind, EngineOptions, Engines, Progress};
 use crate::error::Error;
 use crate::pool::{Key, Stay};
-use crate::prompt::{Prompt, PromptError, Prompter};
-use crate::sampling::Sampling;
-use crate::tokenizer::{Specials, Tokenizer};
-use crate::tools::{self, Trust};
+use crate::prompt::Prompt;
+use crate::tools::Trust;
 
 use local::Local;
 
@@ -132,58 +129,6 @@ impl Llm {
         Ok(match request.visible_tools() {
             [] => answer,
             tools => calls::told(answer, tools, seeds.len(), Trust::Constrained),
-        })
-    }
-
-    /// What the engine has to do for a request. Whatever can be refused is refused here, before it waits.
-    fn job(&self, engine: EngineKind, file: &Arc<ModelFile>, request: &Generation) -> Result<Job, Error> {
-        let context = self.0.local.options.context_for(&file.facts);
-        let tools = request.visible_tools();
-        let prompt = self.prompt(engine, file, &request.input, tools)?;
-        check_length(&prompt, context, file)?;
-        check_bias(&request.sampling, file)?;
-        let max_tokens = match request.max_tokens {
-            0 => self.0.config.max_tokens,
-            wanted => wanted,
-        };
-        Ok(Job {
-            prompt: prompt.tokens,
-            sampling: request.sampling.clone(),
-            constraint: self.constraint(engine, file, request)?,
-            stop: request.stop.clone(),
-            max_tokens: max_tokens.min(context),
-            logprobs: request.logprobs,
-        })
-    }
-
-    /// What the answer must obey; `None`: nothing.
-    fn constraint(
-        &self,
-        engine: EngineKind,
-        file: &Arc<ModelFile>,
-        request: &Generation,
-    ) -> Result<Option<Constraint>, Error> {
-        let prompter = self.prompter(engine, file)?;
-        let format = match &request.format {
-            Some(format) => Some(format.clone()),
-            None => {
-                let (tools, form) = (request.visible_tools(), prompter.tool_form());
-                tools::format(tools, &request.tool_choice, request.parallel_tools, form)?
-            }
-        };
-        let Some(format) = format else { return Ok(None) };
-        let compiled = prompter
-            .grammars(file.facts.vocabulary as usize)
-            .and_then(|grammars| grammars.compile(&format));
-        compiled.map(Some).map_err(|error| match error.is_request() {
-            true => Error::Format {
-                field: constraint::field(&format),
-                error,
-            },
-            false => Error::Constraint {
-                model: file.id.clone(),
-                error,
-            },
         })
     }
 
@@ -341,57 +286,6 @@ impl Llm {
             file,
         }
     }
-
-    /// Renders and tokenizes. Takes time: not for the reactor's threads.
-    fn prompt(
-        &self,
-        engine: EngineKind,
-        file: &Arc<ModelFile>,
-        input: &Input,
-        tools: &[Tool],
-    ) -> Result<Prompt, Error> {
-        let (bytes, limit) = (input.bytes(), self.0.config.max_prompt_bytes);
-        if bytes > limit {
-            return Err(Error::PromptTooLarge { bytes, limit });
-        }
-        let prompter = self.prompter(engine, file)?;
-        let prompt = match input {
-            Input::Chat(messages) => prompter.chat_with_tools(messages, tools),
-            Input::Raw(text) => prompter.raw(text),
-        };
-        prompt.map_err(|error| Error::Prompt {
-            model: file.id.clone(),
-            error,
-        })
-    }
-
-    fn prompter(&self, engine: EngineKind, file: &Arc<ModelFile>) -> Result<Arc<Prompter>, Error> {
-        let key = Key {
-            engine,
-            model: file.id.clone(),
-        };
-        if let Some(prompter) = self.0.local.loaded.prompter(&key, file) {
-            return Ok(prompter);
-        }
-        let tokenizer: Arc<dyn Tokenizer> = match self.0.local.loaded.tokenizer(&key) {
-            Some(tokenizer) => tokenizer,
-            None => {
-                let tokenizer = self.0.local.engines.tokenizer(engine, file);
-                tokenizer.map_err(|error| Error::Engine {
-                    model: file.id.clone(),
-                    error: Arc::new(error),
-                })?
-            }
-        };
-        let template = file.facts.chat_template.as_deref().map(ChatTemplate::new).transpose();
-        let template = template.map_err(|error| Error::Prompt {
-            model: file.id.clone(),
-            error: PromptError::Template(error),
-        })?;
-        let prompter = Arc::new(Prompter::new(template, tokenizer, Specials::of(&file.header)));
-        self.0.local.loaded.keep(key, file, &prompter);
-        Ok(prompter)
-    }
 }
 
 /// Runs what reads disks or takes its time beside the reactor.
@@ -413,30 +307,4 @@ fn seeds(seed: Option<u64>, count: usize) -> Vec<Option<u64>> {
 /// Loads whether anybody looks or not.
 fn unwatched() -> Progress {
     Arc::new(|_| true)
-}
-
-fn check_length(prompt: &Prompt, context: usize, file: &ModelFile) -> Result<(), Error> {
-    let tokens = prompt.tokens.len();
-    if tokens == 0 {
-        return Err(Error::invalid("messages", "make an empty prompt: some text is wanted"));
-    }
-    if tokens >= context {
-        return Err(Error::ContextExceeded {
-            tokens,
-            context,
-            model: file.id.clone(),
-        });
-    }
-    Ok(())
-}
-
-fn check_bias(sampling: &Sampling, file: &ModelFile) -> Result<(), Error> {
-    let vocabulary = file.facts.vocabulary;
-    match sampling.logit_bias.iter().find(|(token, _)| *token >= vocabulary) {
-        Some((token, _)) => {
-            let problem = format!("names token {token}; {} knows {vocabulary}", file.id);
-            Err(Error::invalid("sampling.logit_bias", problem))
-        }
-        None => Ok(()),
-    }
 }

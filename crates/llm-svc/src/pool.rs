@@ -5,12 +5,13 @@
 //! The thread tells the rest of the service what is loaded through [`Loaded`], so that nobody has to ask it while it
 //! computes.
 
+mod expiry;
 mod loaded;
+mod resident;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use solo_service::{CancellationToken, Priority, Worker, WorkerError};
 use tokio::sync::watch;
 
 use crate::catalogue::ModelFile;
@@ -19,6 +20,9 @@ use crate::gauges::Gauges;
 use crate::lane::{Lane, LaneOptions, Request};
 use crate::news::News;
 
+use resident::Resident;
+
+pub use expiry::expire;
 pub use loaded::Loaded;
 
 /// A model on an engine.
@@ -113,43 +117,6 @@ pub struct Pool {
     steps: u64,
     /// When the next model's time is up.
     expiry: watch::Sender<Option<Instant>>,
-}
-
-struct Resident {
-    key: Key,
-    file: Arc<ModelFile>,
-    lane: Lane,
-    /// For requests with a seed, where results in `lane` depend on what else runs.
-    exact: Option<Lane>,
-    stay: Stay,
-    used: Instant,
-    bytes: u64,
-    /// True once it answers, until that is noted.
-    busy: bool,
-    /// Set when it is to go once it has answered.
-    leaving: Option<watch::Sender<bool>>,
-}
-
-impl Resident {
-    fn expires(&self) -> Option<Instant> {
-        match self.stay {
-            Stay::For(time) if self.is_idle() => self.used.checked_add(time),
-            Stay::For(_) | Stay::Forever | Stay::OneRequest => None,
-        }
-    }
-
-    fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
-        std::iter::once(&mut self.lane).chain(self.exact.as_mut())
-    }
-
-    fn is_idle(&self) -> bool {
-        self.lane.is_idle() && self.exact.as_ref().is_none_or(Lane::is_idle)
-    }
-
-    fn priority(&self) -> Option<Priority> {
-        let exact = self.exact.as_ref().and_then(|lane| lane.scheduler().priority());
-        self.lane.scheduler().priority().max(exact)
-    }
 }
 
 impl Pool {
@@ -299,11 +266,16 @@ impl Pool {
         let top = self.residents.iter().filter_map(Resident::priority).max();
         let everybody = self.steps.is_multiple_of(SHARED_EVERY);
         let turn = |resident: &Resident| everybody || resident.priority() == top;
+        let mut came = false;
         for resident in self.residents.iter_mut().filter(|resident| turn(resident)) {
-            resident.lanes().for_each(Lane::admit);
+            for lane in resident.lanes() {
+                came |= lane.admit();
+            }
         }
-        // Before the step, which takes its time: whoever looks meanwhile sees who runs and who waits.
-        self.publish();
+        if came {
+            // The step takes its time: whoever looks meanwhile sees who runs and who waits.
+            self.publish();
+        }
         let mut more = false;
         for resident in &mut self.residents {
             if turn(resident) {
@@ -402,33 +374,5 @@ impl Pool {
         let next = self.residents.iter().filter_map(Resident::expires).min();
         self.expiry
             .send_if_modified(|known| std::mem::replace(known, next) != next);
-    }
-}
-
-/// Lets models go whose time is up, until `shutdown`.
-pub async fn expire(worker: Worker<Pool>, mut expires: watch::Receiver<Option<Instant>>, shutdown: CancellationToken) {
-    loop {
-        let next = *expires.borrow_and_update();
-        let due = async {
-            match next {
-                Some(next) => tokio::time::sleep_until(next.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            changed = expires.changed() => if changed.is_err() { return },
-            () = due => {
-                match worker.run(|pool, _| pool.expire(Instant::now())).await {
-                    Ok(()) => {}
-                    // Requests are waiting: they go first.
-                    Err(WorkerError::QueueFull { .. }) => tokio::time::sleep(Duration::from_secs(1)).await,
-                    Err(error) => {
-                        tracing::warn!(%error, "models are not unloaded any more");
-                        return;
-                    }
-                }
-            }
-        }
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! Requests wait, run, and leave between any two steps. A step takes the next token of running answers and pieces of
 //! prompts, as much as the [`pace`] allows, so that a long prompt never holds up others for more than one step. Who goes
-//! first: the higher priority, then the client with fewer running requests, then the one served longest ago, then age.
+//! first: the higher priority, then the client with fewer running requests, then the one served longest ago, then age (`order.rs`); and
+//! whoever has waited for long moves up.
 //! Where room runs out, the lowest priority is set back: its keys and values become ordinary cache, and it goes on from
 //! what is left of them.
 //!
 //! Pure: no engine, no clock, no tokens chosen here. [`crate::lane`] computes what [`Scheduler::plan`] says, tells
 //! [`Scheduler::computed`], and appends what was chosen with [`Scheduler::extend`].
 
+mod order;
 mod pace;
 
 use std::collections::HashMap;
@@ -20,14 +22,6 @@ pub use pace::Pace;
 
 use crate::engine::{Run, Slot};
 use crate::kv::{KvBooks, KvOp};
-
-/// Steps of the highest priority between two that all priorities share.
-const SHARED_EVERY: u64 = 16;
-/// Steps without progress after which a request counts as one of the next higher priority: whatever the load, everybody's
-/// turn comes.
-const PATIENCE: u64 = 256;
-/// A prompt waits for another that is being computed where that saves at least this many tokens.
-const WORTH_WAITING: usize = 16;
 
 /// Names a request within its scheduler.
 pub type Id = u64;
@@ -106,12 +100,6 @@ struct Sequence {
     admitted: bool,
 }
 
-impl Sequence {
-    fn rank(&self) -> (Priority, std::cmp::Reverse<u64>) {
-        (self.ask.priority, std::cmp::Reverse(self.arrived))
-    }
-}
-
 impl Scheduler {
     /// A scheduler over the slots and blocks of `kv`, where at most `parallel` sequences run.
     pub fn new(kv: KvBooks, parallel: usize, pace: Pace) -> Self {
@@ -142,7 +130,7 @@ impl Scheduler {
 
     /// Notes how long a prompt's tokens take, before the first request.
     pub fn expect(&mut self, tokens: usize, took: Duration) {
-        self.pace.learn(&[tokens], took);
+        self.pace.expect(tokens, took);
     }
 
     /// The highest priority of all requests.
@@ -313,101 +301,10 @@ impl Scheduler {
         self.age();
     }
 
-    /// Moves up who has waited for long.
-    fn age(&mut self) {
-        for sequence in &mut self.sequences {
-            if self.steps - sequence.patient_since >= PATIENCE {
-                sequence.patient_since = self.steps;
-                sequence.ask.priority = sequence.ask.priority.above();
-            }
-        }
-    }
-
-    /// Sequences of the next step, with how many tokens of each.
-    fn choose(&mut self) -> Vec<(usize, usize)> {
-        let mut running: Vec<usize> = (0..self.sequences.len())
-            .filter(|&index| self.sequences[index].slot.is_some())
-            .collect();
-        let top = running.iter().map(|&index| self.sequences[index].ask.priority).max();
-        if self.steps % SHARED_EVERY != SHARED_EVERY - 1 {
-            running.retain(|&index| Some(self.sequences[index].ask.priority) == top);
-        }
-        let (mut answers, mut prompts): (Vec<usize>, Vec<usize>) =
-            running.into_iter().partition(|&index| self.pending(index) <= 1);
-        // Those who waited longest since their last step go first; prompts in the order of their rank.
-        answers.sort_by_key(|&index| self.sequences[index].stepped);
-        prompts.sort_by_key(|&index| std::cmp::Reverse(self.sequences[index].rank()));
-        if prompts.is_empty() {
-            answers.truncate(self.pace.width(answers.len()));
-            return answers.into_iter().map(|index| (index, 1)).collect();
-        }
-        if self.pace.is_exact() {
-            // One sequence a step: nothing that happens elsewhere may show in its numbers.
-            let index = prompts[0];
-            let slot = self.sequences[index].slot;
-            let start = slot.map_or(0, |slot| self.kv.length(slot));
-            return vec![(index, self.pace.piece(start, self.pending(index)))];
-        }
-        let mut left = self.pace.tokens();
-        answers.truncate(left);
-        left -= answers.len();
-        let mut chosen: Vec<(usize, usize)> = answers.into_iter().map(|index| (index, 1)).collect();
-        left = left.max(self.pace.least());
-        for index in prompts {
-            if left == 0 {
-                break;
-            }
-            let count = self.pending(index).min(left);
-            chosen.push((index, count));
-            left -= count;
-        }
-        chosen
-    }
-
     /// Tokens of a running sequence that are not computed.
     fn pending(&self, index: usize) -> usize {
         let sequence = &self.sequences[index];
         sequence.tokens.len() - sequence.slot.map_or(0, |slot| self.kv.length(slot))
-    }
-
-    /// Who gets the next slot.
-    fn next_waiting(&self) -> Option<usize> {
-        let waiting = (0..self.sequences.len()).filter(|&index| self.sequences[index].slot.is_none());
-        let worthy = waiting.filter(|&index| !self.should_wait(index));
-        worthy.min_by_key(|&index| {
-            let sequence = &self.sequences[index];
-            let client = &sequence.ask.client;
-            let theirs = self
-                .sequences
-                .iter()
-                .filter(|other| other.slot.is_some() && other.ask.client == *client);
-            (
-                std::cmp::Reverse(sequence.ask.priority),
-                theirs.count(),
-                self.served.get(client).copied().unwrap_or(0),
-                sequence.arrived,
-            )
-        })
-    }
-
-    /// Whether somebody of the same or a higher priority is computing what this prompt begins with.
-    fn should_wait(&self, index: usize) -> bool {
-        let waiting = &self.sequences[index];
-        let known = self.kv.known(&waiting.tokens);
-        self.sequences.iter().any(|other| {
-            let Some(slot) = other.slot.filter(|_| other.ask.priority >= waiting.ask.priority) else {
-                return false;
-            };
-            let same = other
-                .ask
-                .prompt
-                .iter()
-                .zip(&waiting.tokens)
-                .take_while(|(a, b)| a == b)
-                .count();
-            // What is computed already can be shared now.
-            self.kv.length(slot) < same && same >= known + WORTH_WAITING
-        })
     }
 
     /// Sets the lowest-ranked running sequence back if its priority is below `priority`.
@@ -419,11 +316,6 @@ impl Scheduler {
             }
             _ => false,
         }
-    }
-
-    fn lowest_running(&self) -> Option<usize> {
-        let running = (0..self.sequences.len()).filter(|&index| self.sequences[index].slot.is_some());
-        running.min_by_key(|&index| self.sequences[index].rank())
     }
 
     fn set_back(&mut self, index: usize) {

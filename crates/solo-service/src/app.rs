@@ -89,7 +89,6 @@ where
         );
         return ExitCode::from(exit::UNAVAILABLE);
     }
-    environment::settle();
     let command = Cli::command()
         .name(definition.name)
         .bin_name(definition.name)
@@ -102,6 +101,10 @@ where
         return (extra.run)(arguments);
     }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let command = cli.command.unwrap_or(Command::Run);
+    if matches!(command, Command::Run) {
+        environment::settle();
+    }
     let mut inputs = Inputs::from_process();
     inputs.file = cli.source.config.or(inputs.file);
     inputs.flags = cli.source.set;
@@ -119,7 +122,7 @@ where
             return ExitCode::from(exit::UNAVAILABLE);
         }
     };
-    match cli.command.unwrap_or(Command::Run) {
+    match command {
         Command::CheckConfig => {
             let file = inputs.resolved_file();
             let from = file.map_or_else(|| "embedded defaults".into(), |file| file.display().to_string());

@@ -2,7 +2,8 @@
 //! `build` function, and this library gives it a command line, layered configuration, telemetry, health, reflection,
 //! status, events, a drain with a deadline, clients of other services, and the thread its engine lives on.
 //!
-//! A tour, in the order of a process's life: [`main`] (`app.rs`) reads [`config`], installs telemetry and calls
+//! A tour, in the order of a process's life: [`main`] (`app.rs`) settles what libraries read from the `environment`, reads
+//! [`config`], installs telemetry and calls
 //! `server.rs`, which binds, answers [`health`] and [`status`], builds the service in its [`Context`], serves, and drains.
 //! [`worker`] is where engines run; [`client`] is how one service calls another; [`error`] is the one vocabulary of
 //! failures, and [`problem`] its HTTP dress; [`request`] is what travels beside a message; [`testing`] runs a service in

@@ -3,6 +3,8 @@
 // Helpers of tests fail as tests do.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod environment;
 mod events;
 mod faults;
 mod http;

@@ -31,7 +31,7 @@ use self::processor::Processor;
 use self::spec::Spec;
 use self::tensors::Tensors;
 use self::weights::Weights;
-use super::placement::{free, place};
+use super::placement::place_now;
 use super::{
     BLOCK, Capabilities, EngineError, EngineKind, EngineOptions, KvType, Logits, Progress, Run, Slot, StepEngine,
 };
@@ -68,13 +68,7 @@ impl Candle {
         let device = match &options.device {
             Device::Cpu => None,
             Device::Cuda(ordinals) => {
-                let placed = place(
-                    EngineKind::Candle,
-                    file,
-                    options,
-                    &free(EngineKind::Candle, ordinals)?,
-                    false,
-                )?;
+                let placed = place_now(EngineKind::Candle, file, options, ordinals, false)?;
                 // A model that fits whole lies on one.
                 let device = candle_core::Device::new_cuda(placed.gpus[0]);
                 Some(device.map_err(failed("opening the CUDA device"))?)

@@ -15,7 +15,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::{LlamaModelParams, LlamaSplitMode};
 use llama_cpp_2::token::LlamaToken;
 
-use super::placement::{free, place};
+use super::placement::place_now;
 use super::{
     BLOCK, Capabilities, EngineError, EngineKind, EngineOptions, KvType, Logits, Progress, Run, Slot, StepEngine,
 };
@@ -44,13 +44,7 @@ impl LlamaCpp {
             .with_n_gpu_layers(0)
             .with_use_mmap(options.maps_weights(EngineKind::LlamaCpp, file));
         if let Device::Cuda(ordinals) = &options.device {
-            let placed = place(
-                EngineKind::LlamaCpp,
-                file,
-                options,
-                &free(EngineKind::LlamaCpp, ordinals)?,
-                true,
-            )?;
+            let placed = place_now(EngineKind::LlamaCpp, file, options, ordinals, true)?;
             backend()?;
             parameters = parameters
                 .with_n_gpu_layers(placed.layers)

@@ -15,11 +15,26 @@ pub struct Placed {
     pub layers: u32,
 }
 
+/// [`place`] on these GPUs, by what is free on them now. llama.cpp hands layers out by free memory itself, so it is told
+/// which GPUs and how many layers.
+///
+/// # Errors
+/// As there, and [`EngineError::Failed`] when a GPU does not answer.
+pub(super) fn place_now(
+    engine: EngineKind,
+    file: &ModelFile,
+    options: &EngineOptions,
+    ordinals: &[usize],
+    several: bool,
+) -> Result<Placed, EngineError> {
+    place(engine, file, options, &free(engine, ordinals)?, several)
+}
+
 /// GPUs, each with the bytes that are free on it now.
 ///
 /// # Errors
 /// [`EngineError::Failed`] when one does not answer.
-pub(super) fn free(engine: EngineKind, ordinals: &[usize]) -> Result<Vec<(usize, u64)>, EngineError> {
+fn free(engine: EngineKind, ordinals: &[usize]) -> Result<Vec<(usize, u64)>, EngineError> {
     let bytes = |&ordinal: &usize| match device::free_bytes(ordinal) {
         Ok(bytes) => Ok((ordinal, bytes)),
         Err(error) => Err(EngineError::Failed {

@@ -23,6 +23,8 @@ pub struct Pace {
     exact: Option<usize>,
     /// Seconds that a token takes in steps with prompts.
     prompt_token: Option<f64>,
+    /// The same, as warming up saw it: what the first step goes by.
+    expected: Option<f64>,
     /// Seconds that a step takes, by the number of answers decoded in it.
     widths: Vec<Option<f64>>,
     decisions: u64,
@@ -39,6 +41,7 @@ impl Pace {
             target,
             exact: None,
             prompt_token: None,
+            expected: None,
             widths: Vec::new(),
             decisions: 0,
         }
@@ -65,14 +68,15 @@ impl Pace {
 
     /// Tokens that a step with prompts may have.
     pub fn tokens(&self) -> usize {
-        let Some(seconds) = self.prompt_token else {
-            // Nothing is known yet: begin small, learn fast.
-            return self.most.min(4 * Self::LEAST);
+        let (seconds, most) = match (self.prompt_token, self.expected) {
+            (Some(seconds), _) => (seconds, self.most),
+            // No prompt has been seen yet: begin small, learn fast.
+            (None, expected) => (expected.unwrap_or(0.0), self.most.min(4 * Self::LEAST)),
         };
         let affordable = self.target.as_secs_f64() / seconds.max(1e-9);
         // Kernels like whole tiles.
         let whole = affordable as usize / Self::LEAST * Self::LEAST;
-        whole.clamp(Self::LEAST, self.most.max(Self::LEAST)).min(self.most)
+        whole.clamp(Self::LEAST, most.max(Self::LEAST)).min(most)
     }
 
     /// Tokens of prompts in a step, however many answers are in it.
@@ -97,6 +101,11 @@ impl Pace {
             Some((width, rate)) if rate > MARGIN * ready as f64 / widest => width,
             _ => ready,
         }
+    }
+
+    /// Notes how long a prompt's tokens took while warming up.
+    pub fn expect(&mut self, tokens: usize, took: Duration) {
+        self.expected = Some(took.as_secs_f64() / tokens.max(1) as f64);
     }
 
     /// Notes a step: the tokens of each of its sequences, and how long it took.
@@ -152,6 +161,18 @@ mod tests {
             pace.learn(&[512], 60_000 * MS);
         }
         assert_eq!(pace.tokens(), 16, "never fewer");
+    }
+
+    #[test]
+    fn warming_up_makes_the_first_step_smaller_and_never_larger() {
+        let mut slow = pace();
+        slow.expect(16, 80 * MS);
+        assert_eq!(slow.tokens(), 16);
+        let mut fast = pace();
+        fast.expect(16, MS);
+        assert_eq!(fast.tokens(), 64);
+        fast.learn(&[64], MS);
+        assert_eq!(fast.tokens(), 512);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
+use super::order::PATIENCE;
 use super::*;
 use crate::engine::BLOCK;
 

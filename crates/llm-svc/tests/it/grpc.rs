@@ -152,6 +152,7 @@ async fn an_answer_is_streamed() {
         "Hello, wörld 🦀!".len(),
         "the script answers byte by byte"
     );
+    assert!(service.engines.largest_step() <= 64);
 
     let status = service.harness.context().status.snapshot();
     assert_eq!(

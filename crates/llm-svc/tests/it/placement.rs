@@ -55,7 +55,7 @@ fn one_that_is_too_large_for_each_is_laid_over_all() {
     let needs = Needs::of(&file.header, &file.facts, &demand);
     let free = |share: u64| GPU_RESERVE + needs.compute + share;
     let placed = |free: &[(usize, u64)]| place(EngineKind::LlamaCpp, &file, &options(), free, true).unwrap();
-    // Nothing but the output goes on the second.
+    // The most memory in which the model does not fit whole.
     let (mut low, mut high) = (0, needs.total() * 2);
     let whole = |share| placed(&[(0, free(share))]).layers == file.facts.blocks + 1;
     while low + 1 < high {

@@ -26,6 +26,7 @@ pub(crate) struct Scripted {
 #[derive(Default)]
 struct Shared {
     steps: AtomicUsize,
+    largest_step: AtomicUsize,
     alive: AtomicUsize,
     gate: Mutex<bool>,
     opened: Condvar,
@@ -46,6 +47,11 @@ impl Scripted {
     /// Steps computed so far.
     pub(crate) fn steps(&self) -> usize {
         self.shared.steps.load(Ordering::SeqCst)
+    }
+
+    /// Most tokens of one step.
+    pub(crate) fn largest_step(&self) -> usize {
+        self.shared.largest_step.load(Ordering::SeqCst)
     }
 
     /// Models in memory.
@@ -160,6 +166,7 @@ impl StepEngine for Actor {
         let tokens: usize = runs.iter().map(|run| run.tokens.len()).sum();
         assert!((1..=self.capabilities.step_tokens).contains(&tokens));
         self.shared.steps.fetch_add(1, Ordering::SeqCst);
+        self.shared.largest_step.fetch_max(tokens, Ordering::SeqCst);
         for run in runs {
             assert!(run.slot.0 < self.capabilities.slots);
             let sequence = self.sequences.entry(run.slot).or_default();

@@ -1,0 +1,120 @@
+//! Who goes first: into a slot, and into a step.
+
+use std::cmp::Reverse;
+
+use solo_service::Priority;
+
+use super::{Scheduler, Sequence};
+
+/// Steps of the highest priority between two that all priorities share.
+const SHARED_EVERY: u64 = 16;
+/// Steps without progress after which a request counts as one of the next higher priority: whatever the load, everybody's
+/// turn comes.
+pub(super) const PATIENCE: u64 = 256;
+/// A prompt waits for another that is being computed where that saves at least this many tokens.
+const WORTH_WAITING: usize = 16;
+
+impl Sequence {
+    /// The greater goes first.
+    fn rank(&self) -> (Priority, Reverse<u64>) {
+        (self.ask.priority, Reverse(self.arrived))
+    }
+}
+
+impl Scheduler {
+    /// Sequences of the next step, with how many tokens of each.
+    pub(super) fn choose(&mut self) -> Vec<(usize, usize)> {
+        let mut running: Vec<usize> = (0..self.sequences.len())
+            .filter(|&index| self.sequences[index].slot.is_some())
+            .collect();
+        let top = running.iter().map(|&index| self.sequences[index].ask.priority).max();
+        if self.steps % SHARED_EVERY != SHARED_EVERY - 1 {
+            running.retain(|&index| Some(self.sequences[index].ask.priority) == top);
+        }
+        let (mut answers, mut prompts): (Vec<usize>, Vec<usize>) =
+            running.into_iter().partition(|&index| self.pending(index) <= 1);
+        // Those who waited longest since their last step go first; prompts in the order of their rank.
+        answers.sort_by_key(|&index| self.sequences[index].stepped);
+        prompts.sort_by_key(|&index| Reverse(self.sequences[index].rank()));
+        if prompts.is_empty() {
+            answers.truncate(self.pace.width(answers.len()));
+            return answers.into_iter().map(|index| (index, 1)).collect();
+        }
+        if self.pace.is_exact() {
+            // One sequence a step: nothing that happens elsewhere may show in its numbers.
+            let index = prompts[0];
+            let slot = self.sequences[index].slot;
+            let start = slot.map_or(0, |slot| self.kv.length(slot));
+            return vec![(index, self.pace.piece(start, self.pending(index)))];
+        }
+        let mut left = self.pace.tokens();
+        answers.truncate(left);
+        left -= answers.len();
+        let mut chosen: Vec<(usize, usize)> = answers.into_iter().map(|index| (index, 1)).collect();
+        left = left.max(self.pace.least());
+        for index in prompts {
+            if left == 0 {
+                break;
+            }
+            let count = self.pending(index).min(left);
+            chosen.push((index, count));
+            left -= count;
+        }
+        chosen
+    }
+
+    /// Who gets the next slot.
+    pub(super) fn next_waiting(&self) -> Option<usize> {
+        let waiting = (0..self.sequences.len()).filter(|&index| self.sequences[index].slot.is_none());
+        let worthy = waiting.filter(|&index| !self.should_wait(index));
+        worthy.min_by_key(|&index| {
+            let sequence = &self.sequences[index];
+            let client = &sequence.ask.client;
+            let theirs = self
+                .sequences
+                .iter()
+                .filter(|other| other.slot.is_some() && other.ask.client == *client);
+            (
+                Reverse(sequence.ask.priority),
+                theirs.count(),
+                self.served.get(client).copied().unwrap_or(0),
+                sequence.arrived,
+            )
+        })
+    }
+
+    /// Whether somebody of the same or a higher priority is computing what this prompt begins with.
+    fn should_wait(&self, index: usize) -> bool {
+        let waiting = &self.sequences[index];
+        let known = self.kv.known(&waiting.tokens);
+        self.sequences.iter().any(|other| {
+            let Some(slot) = other.slot.filter(|_| other.ask.priority >= waiting.ask.priority) else {
+                return false;
+            };
+            let same = other
+                .ask
+                .prompt
+                .iter()
+                .zip(&waiting.tokens)
+                .take_while(|(a, b)| a == b)
+                .count();
+            // What is computed already can be shared now.
+            self.kv.length(slot) < same && same >= known + WORTH_WAITING
+        })
+    }
+
+    pub(super) fn lowest_running(&self) -> Option<usize> {
+        let running = (0..self.sequences.len()).filter(|&index| self.sequences[index].slot.is_some());
+        running.min_by_key(|&index| self.sequences[index].rank())
+    }
+
+    /// Moves up who has waited for long.
+    pub(super) fn age(&mut self) {
+        for sequence in &mut self.sequences {
+            if self.steps - sequence.patient_since >= PATIENCE {
+                sequence.patient_since = self.steps;
+                sequence.ask.priority = sequence.ask.priority.above();
+            }
+        }
+    }
+}
