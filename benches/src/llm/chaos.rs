@@ -8,6 +8,7 @@ mod request;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,13 @@ use super::service::{LlmSvc, gauge};
 
 /// Gauges of what runs, waits and is held; all return to zero when nobody asks anything.
 pub const GAUGES: [&str; 3] = ["sequences_running", "sequences_waiting", "kv_blocks_in_use"];
-/// How long an answer without a deadline may keep its client waiting: the whole queue may stand before it.
-const STUCK: Duration = Duration::from_secs(240);
+/// Requests that the service takes at once: its `llm.queue` and `llm.parallel`.
+const PLACES: u64 = 32 + 8;
+/// Whoever sees so many others' answers begin has been forgotten. A full house may stand before him, later ones of higher priority
+/// and of clients that ask less may overtake him; how long that takes is the machine's affair.
+const OVERTAKEN: u64 = 4 * PLACES;
+/// How long a client waits at most: then nobody moves any more.
+const STUCK: Duration = Duration::from_secs(600);
 /// How long after its deadline a request may still be told so, on a machine that is as busy as can be.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the service may take to let go of everything.
@@ -58,11 +64,30 @@ pub struct Tally {
 
 /// A [`Tally`] that many add to.
 #[derive(Clone, Default)]
-pub struct Shared(Arc<Mutex<Tally>>);
+pub struct Shared {
+    tally: Arc<Mutex<Tally>>,
+    /// Requests whose answers have begun.
+    begun: Arc<AtomicU64>,
+}
 
 impl Shared {
     fn with<T>(&self, work: impl FnOnce(&mut Tally) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns when somebody who begins to wait now has waited for too long, and says why that is so.
+    async fn stuck(&self) -> String {
+        let (start, before) = (Instant::now(), self.begun.load(Ordering::Relaxed));
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let overtaken = self.begun.load(Ordering::Relaxed) - before;
+            if overtaken >= OVERTAKEN {
+                return format!("was overtaken by {overtaken} others in {:.0?}", start.elapsed());
+            }
+            if start.elapsed() >= STUCK {
+                return format!("was stuck for {STUCK:?}");
+            }
+        }
     }
 
     fn saw(&self, what: impl Into<String>) {
@@ -124,10 +149,10 @@ async fn misbehave(endpoint: Endpoint, mut dice: StdRng, until: Instant, tally: 
             },
         };
         let asked = Asked::at_random(&mut dice);
-        let refused = match tokio::time::timeout(STUCK, play(channel.clone(), &asked, &tally)).await {
-            Ok(refused) => refused,
-            Err(_) => {
-                tally.fault(format!("a request was stuck for {STUCK:?}: {asked:?}"));
+        let refused = tokio::select! {
+            refused = play(channel.clone(), &asked, &tally) => refused,
+            why = tally.stuck() => {
+                tally.fault(format!("a request {why}: {asked:?}"));
                 false
             }
         };
@@ -182,7 +207,11 @@ async fn play(channel: Channel, asked: &Asked, tally: &Shared) -> bool {
             Ok(Some(message)) => {
                 messages += 1;
                 match message.payload {
-                    Some(Payload::Started(_)) => started = true,
+                    Some(Payload::Started(_)) => {
+                        if !std::mem::replace(&mut started, true) {
+                            tally.begun.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
                     Some(Payload::Finished(end)) => {
                         finished += 1;
                         let reason = FinishReason::try_from(end.reason).unwrap_or_default();

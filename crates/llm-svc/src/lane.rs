@@ -54,6 +54,8 @@ pub struct Lane {
     next: Id,
     logits: Logits,
     tally: Tally,
+    /// Set for a lane that takes one request at a time: how long its turn may be.
+    alone: Option<Duration>,
 }
 
 struct Active {
@@ -89,6 +91,7 @@ impl Lane {
             next: 0,
             logits: Logits::default(),
             tally: Tally::default(),
+            alone: options.exact.map(|_| options.step),
         }
     }
 
@@ -176,6 +179,23 @@ impl Lane {
             }
         }
         came
+    }
+
+    /// Computes what is due before others have their turn: a step, or, where requests share none, one for each of them as long
+    /// as a step may take. So requests with a seed get on about as fast as those without. False when there was nothing
+    /// to compute.
+    pub fn turn(&mut self) -> bool {
+        let begun = Instant::now();
+        let mut more = self.step();
+        let steps = self.alone.map_or(1, |_| self.active.len());
+        for _ in 1..steps {
+            if self.alone.is_none_or(|time| begun.elapsed() >= time) {
+                break;
+            }
+            self.admit();
+            more = self.step();
+        }
+        more
     }
 
     /// Computes one step; false when there was nothing to compute.

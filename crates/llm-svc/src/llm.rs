@@ -112,6 +112,7 @@ impl Llm {
                 tools => calls::told(answer, tools, count, Trust::Free),
             });
         }
+        let places = self.0.local.places(request.count)?;
         let llm = self.clone();
         let (file, job, request) = blocking(move || {
             let file = llm.0.catalogue.open(&request.model)?;
@@ -124,8 +125,7 @@ impl Llm {
             model: file.id.clone(),
         };
         let seeds = seeds(request.sampling.seed, request.count);
-        let local = &self.0.local;
-        let answer = local.answer(key, file, &job, &seeds, request.stay, &request.caller)?;
+        let answer = self.0.local.answer(key, file, &job, &seeds, places, &request);
         Ok(match request.visible_tools() {
             [] => answer,
             tools => calls::told(answer, tools, seeds.len(), Trust::Constrained),

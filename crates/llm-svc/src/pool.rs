@@ -280,7 +280,7 @@ impl Pool {
         for resident in &mut self.residents {
             if turn(resident) {
                 for lane in resident.lanes() {
-                    more |= lane.step();
+                    more |= lane.turn();
                     self.gauges.note(&lane.take_tally());
                 }
             } else {

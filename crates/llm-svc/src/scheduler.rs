@@ -95,8 +95,8 @@ struct Sequence {
     arrived: u64,
     /// When it was last in a step.
     stepped: u64,
-    /// Steps that there had been when it last went on, or was last moved up.
-    patient_since: u64,
+    /// Steps in which higher ones went on and it did not, less those that it was in, since it was last moved up.
+    passed_over: u64,
     admitted: bool,
 }
 
@@ -123,7 +123,7 @@ impl Scheduler {
             slot: None,
             arrived: self.clock,
             stepped: 0,
-            patient_since: self.steps,
+            passed_over: 0,
             admitted: false,
         });
     }
@@ -292,13 +292,12 @@ impl Scheduler {
             let Some(index) = self.find(piece.id) else { continue };
             let sequence = &mut self.sequences[index];
             sequence.stepped = self.clock;
-            sequence.patient_since = self.steps;
             self.kv.append(
                 piece.slot,
                 &sequence.tokens[piece.position..piece.position + piece.count],
             );
         }
-        self.age();
+        self.age(step);
     }
 
     /// Tokens of a running sequence that are not computed.

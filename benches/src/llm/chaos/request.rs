@@ -46,6 +46,7 @@ impl std::fmt::Debug for Asked {
             .field("max_tokens", &self.generate.max_tokens)
             .field("n", &self.generate.n)
             .field("constrained", &self.is_constrained())
+            .field("seeded", &self.is_seeded())
             .field("priority", &self.priority)
             .field("deadline", &self.deadline)
             .field("fate", &self.fate)
@@ -156,6 +157,12 @@ impl Asked {
     /// True when the answer must have a form.
     pub(super) fn is_constrained(&self) -> bool {
         self.generate.response_format.is_some()
+    }
+
+    /// True when it goes through the lane where nobody shares steps.
+    fn is_seeded(&self) -> bool {
+        let sampling = self.generate.sampling.as_ref();
+        sampling.is_some_and(|sampling| sampling.seed.is_some())
     }
 }
 

@@ -7,10 +7,10 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use solo_models::fit::Needs;
 use solo_service::{CancelOnDrop, CancelToken, Context, StartupError, Worker};
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use super::blocking;
-use super::terms::{Answered, Caller};
+use super::terms::{Answered, Generation};
 use crate::answer::{Event, Interrupted, Job};
 use crate::backend::Answer;
 use crate::catalogue::ModelFile;
@@ -154,22 +154,27 @@ impl Local {
         }
     }
 
-    /// Has a model answer a job, once for each of `seeds`.
+    /// Places for `count` answers, before anything is done for them: under load, refusing must cost next to nothing.
     ///
     /// # Errors
-    /// [`Error::QueueFull`]; what else goes wrong comes out of the answer.
+    /// [`Error::QueueFull`].
+    pub(super) fn places(&self, count: usize) -> Result<OwnedSemaphorePermit, Error> {
+        let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let places = Arc::clone(&self.places).try_acquire_many_owned(count);
+        places.map_err(|_| Error::QueueFull { capacity: self.queue })
+    }
+
+    /// Has a model answer a job, once for each of `seeds`, which have `places`. What goes wrong comes out of the answer.
     pub(super) fn answer(
         self: &Arc<Self>,
         key: Key,
         file: Arc<ModelFile>,
         job: &Job,
         seeds: &[Option<u64>],
-        stay: Option<Stay>,
-        caller: &Caller,
-    ) -> Result<Answer, Error> {
-        let count = u32::try_from(seeds.len()).unwrap_or(u32::MAX);
-        let places = Arc::clone(&self.places).try_acquire_many_owned(count);
-        let mut places = places.map_err(|_| Error::QueueFull { capacity: self.queue })?;
+        mut places: OwnedSemaphorePermit,
+        request: &Generation,
+    ) -> Answer {
+        let (stay, caller) = (request.stay, &request.caller);
         let cancel = CancelToken::new();
         let guard = CancelOnDrop(cancel.clone());
         let (sinks, events): (Vec<_>, Vec<_>) = seeds.iter().map(|_| mpsc::unbounded_channel()).unzip();
@@ -190,7 +195,7 @@ impl Local {
         };
         let requests: Vec<Request> = sinks.into_iter().zip(seeds).map(request).collect();
         let (local, deadline) = (Arc::clone(self), caller.deadline);
-        Ok(Box::pin(async_stream::stream! {
+        Box::pin(async_stream::stream! {
             let _guard = guard;
             let handed = local.hand_over(&key, &file, requests, stay, cancel);
             if let Err(error) = within(deadline, handed).await {
@@ -201,7 +206,7 @@ impl Local {
             while let Some(item) = answer.next().await {
                 yield item;
             }
-        }))
+        })
     }
 
     /// Brings the model, if it is not there, and gives it the requests.

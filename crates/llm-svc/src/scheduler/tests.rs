@@ -155,6 +155,40 @@ fn nobody_waits_for_ever_while_higher_priorities_keep_coming() {
 }
 
 #[test]
+fn an_answer_that_runs_is_not_left_at_the_pace_of_the_lowest_priority() {
+    let mut world = World::new(4, 8, 64);
+    world.submit(0, "late", Priority::Background, own(0, 5), 100);
+    world.step();
+    let mut next = 1;
+    // At one step in sixteen it would take 1,600.
+    while !world.finished.contains(&0) {
+        assert!(world.steps.len() < 800, "it runs after {} steps", world.steps.len());
+        while world.scheduler.running() + world.scheduler.waiting() < 3 {
+            world.submit(next, "early", Priority::Spoken, own(next, 5), 10);
+            next += 1;
+        }
+        world.step();
+    }
+}
+
+#[test]
+fn nobody_moves_up_by_waiting_for_his_equals() {
+    let mut world = World::new(1, 4, 64);
+    for id in 0..3 {
+        world.submit(id, "late", Priority::Normal, own(id, 5), 2 * PATIENCE as usize);
+        world.step();
+    }
+    while world.finished.is_empty() {
+        world.step();
+    }
+    world.submit(3, "early", Priority::Spoken, own(3, 5), 3);
+    while world.finished.len() < 2 {
+        world.step();
+    }
+    assert_eq!(world.finished, [0, 3]);
+}
+
+#[test]
 fn a_higher_priority_goes_first_and_the_lower_ones_do_not_starve() {
     let mut world = World::new(4, 8, 64);
     world.submit(1, "a", Priority::Background, own(1, 40), 100);

@@ -15,7 +15,9 @@ fn sandbox(script: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let binary = sandbox.path("bin/llm-svc");
     std::fs::remove_file(&binary).unwrap();
-    std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
+    // A shell cannot trap what was ignored when it began, and where the tests run in the background SIGINT is.
+    let shell = "/usr/bin/env -S --default-signal=INT sh";
+    std::fs::write(&binary, format!("#!{shell}\n{script}\n")).unwrap();
     std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
     sandbox
 }

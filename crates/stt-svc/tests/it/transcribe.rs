@@ -257,7 +257,11 @@ async fn a_full_queue_refuses_at_once() {
     };
     let third = async {
         let depth = || harness.context().status.snapshot().queue.map_or(0, |queue| queue.depth);
-        wait_for("the queue to be full", PATIENCE, async || depth() == 1).await;
+        // Before the engine is busy it is the first that waits.
+        wait_for("the queue to be full", PATIENCE, async || {
+            script.is_busy() && depth() == 1
+        })
+        .await;
         let refused = transcribe(&harness, detect(), &file).await.unwrap_err();
         script.release();
         refused
