@@ -30,11 +30,11 @@ use super::service::{LlmSvc, gauge};
 pub const GAUGES: [&str; 3] = ["sequences_running", "sequences_waiting", "kv_blocks_in_use"];
 /// Requests that the service takes at once: its `llm.queue` and `llm.parallel`.
 const PLACES: u64 = 32 + 8;
-/// Whoever sees so many others' answers begin has been forgotten. A full house may stand before him, later ones of higher priority
-/// and of clients that ask less may overtake him; how long that takes is the machine's affair.
+/// Whoever sees so many others' answers begin has been forgotten, however fast the machine is: a full house may stand
+/// before him, later ones of higher priority and of clients that ask less may overtake him.
 const OVERTAKEN: u64 = 4 * PLACES;
-/// How long a client waits at most: then nobody moves any more.
-const STUCK: Duration = Duration::from_secs(600);
+/// How long an answer without a deadline may keep its client waiting: the whole queue may stand before it.
+const STUCK: Duration = Duration::from_secs(240);
 /// How long after its deadline a request may still be told so, on a machine that is as busy as can be.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the service may take to let go of everything.

@@ -181,19 +181,20 @@ impl Lane {
         came
     }
 
-    /// Computes what is due before others have their turn: a step, or, where requests share none, one for each of them as long
-    /// as a step may take. So requests with a seed get on about as fast as those without. False when there was nothing
-    /// to compute.
+    /// Computes what is due before others have their turn: a step, or, where requests share none, one for each of them as
+    /// long as a step may take. So requests with a seed get on about as fast as those without. False when there was
+    /// nothing to compute.
     pub fn turn(&mut self) -> bool {
         let begun = Instant::now();
         let mut more = self.step();
-        let steps = self.alone.map_or(1, |_| self.active.len());
-        for _ in 1..steps {
-            if self.alone.is_none_or(|time| begun.elapsed() >= time) {
-                break;
+        if let Some(time) = self.alone {
+            for _ in 1..self.active.len() {
+                if begun.elapsed() >= time {
+                    break;
+                }
+                self.admit();
+                more = self.step();
             }
-            self.admit();
-            more = self.step();
         }
         more
     }

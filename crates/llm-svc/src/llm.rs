@@ -112,7 +112,8 @@ impl Llm {
                 tools => calls::told(answer, tools, count, Trust::Free),
             });
         }
-        let places = self.0.local.places(request.count)?;
+        let seeds = seeds(request.sampling.seed, request.count);
+        let places = self.0.local.places(seeds.len())?;
         let llm = self.clone();
         let (file, job, request) = blocking(move || {
             let file = llm.0.catalogue.open(&request.model)?;
@@ -124,7 +125,6 @@ impl Llm {
             engine,
             model: file.id.clone(),
         };
-        let seeds = seeds(request.sampling.seed, request.count);
         let answer = self.0.local.answer(key, file, &job, &seeds, places, &request);
         Ok(match request.visible_tools() {
             [] => answer,

@@ -3,7 +3,7 @@
 //! Requests wait, run, and leave between any two steps. A step takes the next token of running answers and pieces of
 //! prompts, as much as the [`pace`] allows, so that a long prompt never holds up others for more than one step. Who goes
 //! first: the higher priority, then the client with fewer running requests, then the one served longest ago, then age (`order.rs`); and
-//! whoever has waited for long moves up.
+//! whoever was passed over for long moves up.
 //! Where room runs out, the lowest priority is set back: its keys and values become ordinary cache, and it goes on from
 //! what is left of them.
 //!
@@ -297,7 +297,7 @@ impl Scheduler {
                 &sequence.tokens[piece.position..piece.position + piece.count],
             );
         }
-        self.age(step);
+        self.age();
     }
 
     /// Tokens of a running sequence that are not computed.

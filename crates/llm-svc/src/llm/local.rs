@@ -159,7 +159,7 @@ impl Local {
     /// # Errors
     /// [`Error::QueueFull`].
     pub(super) fn places(&self, count: usize) -> Result<OwnedSemaphorePermit, Error> {
-        let count = u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let places = Arc::clone(&self.places).try_acquire_many_owned(count);
         places.map_err(|_| Error::QueueFull { capacity: self.queue })
     }

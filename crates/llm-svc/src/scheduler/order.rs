@@ -1,16 +1,15 @@
 //! Who goes first: into a slot, and into a step.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
 
 use solo_service::Priority;
 
-use super::{Id, Scheduler, Sequence, Step};
+use super::{Scheduler, Sequence};
 
 /// Steps of the highest priority between two that all priorities share.
 const SHARED_EVERY: u64 = 16;
-/// Steps that may pass a request over for higher ones, until it counts as one of the next higher priority: whatever the load,
-/// everybody's turn comes. A short spoken answer has as many tokens, so one does not move another up by more than a level.
+/// Steps that may pass a request over for higher ones, until it counts as one of the next higher priority: whatever the
+/// load, everybody's turn comes. A short spoken answer has as many tokens: it moves nobody up by more than a level.
 pub(super) const PATIENCE: u64 = 64;
 /// A prompt waits for another that is being computed where that saves at least this many tokens.
 const WORTH_WAITING: usize = 16;
@@ -48,7 +47,7 @@ impl Scheduler {
             let start = slot.map_or(0, |slot| self.kv.length(slot));
             return vec![(index, self.pace.piece(start, self.pending(index)))];
         }
-        let mut left = self.pace.tokens(answers.len());
+        let mut left = self.pace.tokens();
         answers.truncate(left);
         left -= answers.len();
         let mut chosen: Vec<(usize, usize)> = answers.into_iter().map(|index| (index, 1)).collect();
@@ -109,16 +108,13 @@ impl Scheduler {
         running.min_by_key(|&index| self.sequences[index].rank())
     }
 
-    /// Moves up who was passed over for long.
-    pub(super) fn age(&mut self, step: &Step) {
-        let taken: HashSet<Id> = step.pieces.iter().map(|piece| piece.id).collect();
-        let taking = self
-            .sequences
-            .iter()
-            .filter(|sequence| taken.contains(&sequence.ask.id));
-        let top = taking.map(|sequence| sequence.ask.priority).max();
+    /// Moves up who was passed over for long; comes after those in the step just computed are marked with its clock.
+    pub(super) fn age(&mut self) {
+        let now = self.clock;
+        let taken = self.sequences.iter().filter(|sequence| sequence.stepped == now);
+        let top = taken.map(|sequence| sequence.ask.priority).max();
         for sequence in &mut self.sequences {
-            if taken.contains(&sequence.ask.id) {
+            if sequence.stepped == now {
                 sequence.passed_over = sequence.passed_over.saturating_sub(1);
             } else if Some(sequence.ask.priority) < top {
                 sequence.passed_over += 1;

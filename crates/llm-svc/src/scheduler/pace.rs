@@ -33,9 +33,6 @@ pub struct Pace {
 impl Pace {
     /// Tokens of prompts in a step, however slow it is.
     pub const LEAST: usize = 16;
-    /// The same for a step that no answer's next token waits for. Small pieces cost more: llama.cpp on a slow processor
-    /// took 1.3 times as long for pieces of 16 as for the whole prompt, and no longer for pieces of 32.
-    pub const LEAST_ALONE: usize = 32;
 
     /// Steps of at most `most` tokens that take about `target`.
     pub fn adaptive(most: usize, target: Duration) -> Self {
@@ -69,9 +66,8 @@ impl Pace {
         pending.min(piece - start % piece)
     }
 
-    /// Tokens that a step with prompts may have, when `answers` others wait in it for their next token.
-    pub fn tokens(&self, answers: usize) -> usize {
-        let least = if answers == 0 { Self::LEAST_ALONE } else { Self::LEAST };
+    /// Tokens that a step with prompts may have.
+    pub fn tokens(&self) -> usize {
         let (seconds, most) = match (self.prompt_token, self.expected) {
             (Some(seconds), _) => (seconds, self.most),
             // No prompt has been seen yet: begin small, learn fast.
@@ -80,7 +76,7 @@ impl Pace {
         let affordable = self.target.as_secs_f64() / seconds.max(1e-9);
         // Kernels like whole tiles.
         let whole = affordable as usize / Self::LEAST * Self::LEAST;
-        whole.clamp(least, most.max(least)).min(self.most)
+        whole.clamp(Self::LEAST, most.max(Self::LEAST)).min(most)
     }
 
     /// Tokens of prompts in a step, however many answers are in it.
@@ -152,33 +148,31 @@ mod tests {
     #[test]
     fn prompts_take_as_many_tokens_as_fit_the_time() {
         let mut pace = pace();
-        assert_eq!(pace.tokens(1), 64);
+        assert_eq!(pace.tokens(), 64);
         for _ in 0..20 {
             pace.learn(&[64], 200 * MS);
         }
-        assert_eq!(pace.tokens(1), 32);
+        assert_eq!(pace.tokens(), 32);
         for _ in 0..20 {
             pace.learn(&[32], MS);
         }
-        assert_eq!(pace.tokens(1), 512);
+        assert_eq!(pace.tokens(), 512);
         for _ in 0..50 {
             pace.learn(&[512], 60_000 * MS);
         }
-        assert_eq!(pace.tokens(1), 16, "never fewer");
-        assert_eq!(pace.tokens(0), 32, "nobody waits for a token");
-        assert_eq!(Pace::adaptive(24, MS).tokens(0), 24, "never more than the engine takes");
+        assert_eq!(pace.tokens(), 16, "never fewer");
     }
 
     #[test]
     fn warming_up_makes_the_first_step_smaller_and_never_larger() {
         let mut slow = pace();
         slow.expect(16, 80 * MS);
-        assert_eq!(slow.tokens(1), 16);
+        assert_eq!(slow.tokens(), 16);
         let mut fast = pace();
         fast.expect(16, MS);
-        assert_eq!(fast.tokens(1), 64);
+        assert_eq!(fast.tokens(), 64);
         fast.learn(&[64], MS);
-        assert_eq!(fast.tokens(1), 512);
+        assert_eq!(fast.tokens(), 512);
     }
 
     #[test]
