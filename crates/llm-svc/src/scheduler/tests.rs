@@ -8,6 +8,8 @@ use super::order::PATIENCE;
 use super::*;
 use crate::engine::BLOCK;
 
+mod crowd;
+
 /// Does what it is told, and complains when that cannot be.
 #[derive(Default)]
 struct Counting {
