@@ -1,14 +1,14 @@
 //! Both engines on the same file, in turns: tokens per second of a prompt and of decoding.
 //!
-//! `cargo run -p llm-svc --example engine_speed -- MODEL.gguf [THREADS] [ROUNDS]`. Other work on the machine slows both, so
-//! they take turns and the best round of each counts.
+//! `cargo run -p llm-svc --example engine_speed -- MODEL.gguf [THREADS] [ROUNDS] [DEVICE]`, DEVICE being cpu or cuda:N. Other
+//! work on the machine slows both, so they take turns and the best round of each counts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use llm_svc::catalogue::ModelFile;
-use llm_svc::device::Device;
+use llm_svc::device::{Device, DeviceSetting};
 use llm_svc::engine::{Candle, EngineOptions, KvType, LlamaCpp, Logits, Run, Slot, StepEngine, Weights};
 
 type Failure = Box<dyn std::error::Error>;
@@ -21,6 +21,12 @@ fn main() -> Result<(), Failure> {
     let path = PathBuf::from(arguments.next().ok_or("which .gguf file?")?);
     let threads = arguments.next().map_or(Ok(2), |n| n.parse())?;
     let rounds = arguments.next().map_or(Ok(5), |n| n.parse())?;
+    let device = match DeviceSetting::parse(&arguments.next().unwrap_or_else(|| "cpu".to_owned()))? {
+        DeviceSetting::Gpus(ordinals) => Device::Cuda(ordinals),
+        DeviceSetting::Cpu => Device::Cpu,
+        DeviceSetting::Auto | DeviceSetting::AllGpus => return Err("name one device: cpu or cuda:N".into()),
+    };
+    println!("on {device}");
     let file = ModelFile::open("speed", &path)?;
     let options = EngineOptions {
         context_length: 1024,
@@ -30,7 +36,7 @@ fn main() -> Result<(), Failure> {
         kv_type: KvType::F16,
         weights: Weights::Auto,
         threads,
-        device: Device::Cpu,
+        device,
     };
     let begun = Instant::now();
     let mut ours = Candle::load(&file, &options, &(Arc::new(|_| true) as _))?;

@@ -76,7 +76,7 @@ pub struct SamplingDefaults {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineSetting {
-    /// candle on CUDA, llama-cpp otherwise.
+    /// The faster one: llama-cpp, on every device so far.
     Auto,
     /// llama.cpp.
     LlamaCpp,

@@ -123,9 +123,10 @@ impl Choice {
             (EngineSetting::Candle, _) => (EngineKind::Candle, String::new()),
             (EngineSetting::OpenAi, _) => (EngineKind::OpenAi, String::new()),
             (EngineSetting::Ollama, _) => (EngineKind::Ollama, String::new()),
-            (EngineSetting::Auto, Device::Cuda(_)) => {
-                (EngineKind::Candle, format!("auto: candle, because {device} answers"))
-            }
+            (EngineSetting::Auto, Device::Cuda(_)) => (
+                EngineKind::LlamaCpp,
+                format!("auto: llama-cpp on {device}, which answers"),
+            ),
             (EngineSetting::Auto, Device::Cpu) => (EngineKind::LlamaCpp, format!("auto: llama-cpp, because {missing}")),
         };
         Ok(Self { engine, device, reason })
@@ -149,6 +150,14 @@ fn all(gpus: &impl Gpus) -> Result<Vec<usize>, DeviceError> {
 /// The driver's own words.
 pub(crate) fn free_bytes(ordinal: usize) -> Result<u64, DeviceError> {
     cuda::free_bytes(ordinal)
+}
+
+/// A GPU for candle's tensors.
+///
+/// # Errors
+/// The driver's own words.
+pub(crate) fn tensors(ordinal: usize) -> Result<candle_core::Device, DeviceError> {
+    cuda::tensors(ordinal)
 }
 
 #[cfg(test)]
@@ -188,8 +197,8 @@ mod tests {
         assert_eq!((engine, device.as_str()), (EngineKind::LlamaCpp, "cpu"));
         assert_eq!(reason, "auto: llama-cpp, because no CUDA device is visible");
         let (engine, device, reason) = chosen(EngineSetting::Auto, "auto", &two).unwrap();
-        assert_eq!((engine, device.as_str()), (EngineKind::Candle, "cuda:0,1"));
-        assert_eq!(reason, "auto: candle, because cuda:0,1 answers");
+        assert_eq!((engine, device.as_str()), (EngineKind::LlamaCpp, "cuda:0,1"));
+        assert_eq!(reason, "auto: llama-cpp on cuda:0,1, which answers");
         let (engine, _, reason) = chosen(EngineSetting::Auto, "cpu", &two).unwrap();
         assert_eq!(engine, EngineKind::LlamaCpp);
         assert_eq!(reason, "auto: llama-cpp, because the device is cpu");

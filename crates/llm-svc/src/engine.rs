@@ -145,6 +145,18 @@ pub struct Capabilities {
     pub batch_invariant: bool,
 }
 
+impl Capabilities {
+    /// Of the same model for one sequence at a time, in steps of at most `piece` tokens.
+    pub fn for_one(self, piece: usize) -> Self {
+        Self {
+            slots: 1,
+            blocks: self.context_length.div_ceil(BLOCK),
+            step_tokens: piece.min(self.step_tokens),
+            ..self
+        }
+    }
+}
+
 /// Tokens that one step appends to one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run<'a> {

@@ -43,6 +43,10 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// What connections may take to hear the last words.
 const HANG_UP: Duration = Duration::from_millis(250);
 
+/// What engines may take to let go of their models. A process that ends before they have takes their libraries' statics from
+/// under them: llama.cpp aborts when it frees a model after the CUDA driver has shut down.
+const LET_GO: Duration = Duration::from_secs(5);
+
 /// How a process's end is asked for, and how its progress is told.
 pub(crate) struct Control {
     /// Cancelled from outside: drain and end.
@@ -75,6 +79,7 @@ where
         status: status.clone(),
         shutdown: CancellationToken::new(),
         failed: CancellationToken::new(),
+        engines: TaskTracker::new(),
     };
     let gate = Gate::new(definition.name, health.clone(), context.shutdown.clone());
     let cut = CancellationToken::new();
@@ -142,6 +147,15 @@ where
     let abort = serving.abort_handle();
     if tokio::time::timeout(HANG_UP, serving).await.is_err() {
         abort.abort();
+    }
+    // Engines end with the last handle, and routes hold them.
+    drop(gate);
+    context.engines.close();
+    if tokio::time::timeout(LET_GO, context.engines.wait()).await.is_err() {
+        tracing::warn!(
+            engines = context.engines.len(),
+            "engines still hold their models: {LET_GO:?} were not enough"
+        );
     }
     tracing::info!(service = definition.name, "stopped");
     if failed {

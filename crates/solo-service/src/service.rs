@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::server::NamedService;
 use tonic::service::RoutesBuilder;
@@ -49,6 +50,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Cancelled when the engine is beyond repair: the process ends with exit code 70.
     pub(crate) failed: CancellationToken,
+    /// Engines' threads that have not ended.
+    pub(crate) engines: TaskTracker,
 }
 
 impl Context {
@@ -82,6 +85,7 @@ impl Context {
             status,
             shutdown: CancellationToken::new(),
             failed: CancellationToken::new(),
+            engines: TaskTracker::new(),
         }
     }
 }

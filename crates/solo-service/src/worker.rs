@@ -186,9 +186,12 @@ impl<E: 'static> Worker<E> {
             context.failed.clone(),
             tokio::runtime::Handle::current(),
         );
+        let alive = context.engines.token();
         std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
+                // Dropped last, when the engine is gone.
+                let _alive = alive;
                 let mut engine = match catch_unwind(AssertUnwindSafe(load)) {
                     Ok(Ok(engine)) => engine,
                     Ok(Err(error)) => return drop(loaded.send(Err(error))),

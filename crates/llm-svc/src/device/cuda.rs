@@ -15,7 +15,7 @@ impl Gpus for Driver {
     }
 }
 
-pub(super) use driver::{check, free_bytes, uuid};
+pub(super) use driver::{check, free_bytes, tensors, uuid};
 
 #[cfg(feature = "cuda")]
 mod driver {
@@ -55,6 +55,19 @@ mod driver {
         Ok(text)
     }
 
+    /// A device for candle's tensors.
+    pub(in super::super) fn tensors(ordinal: usize) -> Result<candle_core::Device, DeviceError> {
+        let device = candle_core::Device::new_cuda(ordinal)
+            .map_err(|error| DeviceError(format!("cuda:{ordinal} does not open: {error}")))?;
+        if let candle_core::Device::Cuda(cuda) = &device {
+            // SAFETY: events would order streams, of which each thread has one. A model's tensors are used by one thread at
+            // a time, and whoever loads them waits until they are there. Without this each tensor makes two events, and
+            // a step thousands.
+            unsafe { cuda.disable_event_tracking() };
+        }
+        Ok(device)
+    }
+
     fn on<T>(ordinal: usize, ask: impl FnOnce(&Arc<CudaContext>) -> Result<T, DriverError>) -> Result<T, DeviceError> {
         CudaContext::new(ordinal)
             .and_then(|context| {
@@ -82,6 +95,10 @@ mod driver {
     }
 
     pub(in super::super) fn uuid(_: usize) -> Result<String, DeviceError> {
+        Err(absent())
+    }
+
+    pub(in super::super) fn tensors(_: usize) -> Result<candle_core::Device, DeviceError> {
         Err(absent())
     }
 

@@ -36,7 +36,7 @@ use super::{
     BLOCK, Capabilities, EngineError, EngineKind, EngineOptions, KvType, Logits, Progress, Run, Slot, StepEngine,
 };
 use crate::catalogue::ModelFile;
-use crate::device::Device;
+use crate::device::{self, Device};
 use crate::tokenizer::{BpeTokenizer, Tokenizer, TokenizerError};
 
 /// Where a model computes. Tables say which blocks are whose; a model keeps what is in them.
@@ -49,6 +49,11 @@ trait Model: Send {
 
     /// Computes a step; the tables have room for all its tokens.
     fn step(&mut self, tables: &Tables, runs: &[Run<'_>], logits: &mut Logits) -> Result<(), EngineError>;
+
+    /// The same weights, with room for keys and values of its own. Only models whose scores depend on the batch need it.
+    fn twin(&self, _blocks: usize) -> Result<Box<dyn Model>, EngineError> {
+        Err(unsupported("a twin, which its scores do not need"))
+    }
 }
 
 /// A model on candle.
@@ -70,8 +75,7 @@ impl Candle {
             Device::Cuda(ordinals) => {
                 let placed = place_now(EngineKind::Candle, file, options, ordinals, false)?;
                 // A model that fits whole lies on one.
-                let device = candle_core::Device::new_cuda(placed.gpus[0]);
-                Some(device.map_err(failed("opening the CUDA device"))?)
+                Some(device::tensors(placed.gpus[0]).map_err(failed("opening the CUDA device"))?)
             }
         };
         let kept = match options.kv_type {
@@ -177,8 +181,14 @@ impl StepEngine for Candle {
             .map_err(failed("forgetting tokens"))
     }
 
-    fn exact_twin(&self, _: usize) -> Result<Box<dyn StepEngine>, EngineError> {
-        Err(unsupported("a second context over the same weights"))
+    fn exact_twin(&self, piece: usize) -> Result<Box<dyn StepEngine>, EngineError> {
+        let capabilities = self.capabilities.for_one(piece);
+        Ok(Box::new(Self {
+            model: self.model.twin(capabilities.blocks)?,
+            tables: Tables::new(capabilities.slots, capabilities.blocks, capabilities.context_length),
+            tokenizer: Arc::clone(&self.tokenizer),
+            capabilities,
+        }))
     }
 }
 

@@ -1,8 +1,9 @@
 //! llama.cpp, through llama-cpp-2.
 //!
-//! It runs every architecture that llama.cpp knows. All sequences share one cache of keys
-//! and values, so a fork marks cells and copies nothing. There is no way to interrupt a running batch: a step is what
-//! cancellation waits for.
+//! It runs every architecture that llama.cpp knows. All sequences share one cache of keys and values, so a fork marks cells
+//! and copies nothing. Layers that see a window only keep less: a cell that its sequence will not see again as it goes on is
+//! given to others, so a sequence that is cut back may lack what it would see from there ([`LlamaCpp::has`]). There is no way
+//! to interrupt a running batch: a step is what cancellation waits for.
 
 use std::sync::{Arc, OnceLock};
 
@@ -31,6 +32,8 @@ pub struct LlamaCpp {
     model: Arc<LlamaModel>,
     options: EngineOptions,
     capabilities: Capabilities,
+    /// Tokens that the layers see that do not see everything.
+    window: Option<usize>,
 }
 
 impl LlamaCpp {
@@ -66,11 +69,18 @@ impl LlamaCpp {
             // Its kernels sum in another order for other numbers of rows and other places in the cache.
             batch_invariant: false,
         };
-        Self::over(model, options.clone(), capabilities)
+        let window = model.meta_val_str(&format!("{}.attention.sliding_window", file.facts.architecture));
+        let window = window.ok().and_then(|tokens| tokens.parse().ok());
+        Self::over(model, options.clone(), capabilities, window)
     }
 
     /// A context over a model.
-    fn over(model: Arc<LlamaModel>, options: EngineOptions, capabilities: Capabilities) -> Result<Self, EngineError> {
+    fn over(
+        model: Arc<LlamaModel>,
+        options: EngineOptions,
+        capabilities: Capabilities,
+        window: Option<usize>,
+    ) -> Result<Self, EngineError> {
         let number = |size: usize| u32::try_from(size).unwrap_or(u32::MAX);
         let threads = i32::try_from(options.threads).unwrap_or(i32::MAX);
         let (batch, kv) = (number(capabilities.step_tokens), options.kv_type);
@@ -99,7 +109,24 @@ impl LlamaCpp {
             model,
             options,
             capabilities,
+            window,
         })
+    }
+
+    /// Whether a sequence of `tokens` tokens still has all that the next one sees.
+    fn has(&self, sequence: i32, tokens: usize) -> bool {
+        // From the first one kept everywhere to the last, nothing is missing.
+        match usize::try_from(self.context.kv_cache_seq_pos_min(sequence)) {
+            Ok(first) => first == 0 || self.window.is_some_and(|window| first + window <= tokens),
+            Err(_) => tokens == 0,
+        }
+    }
+
+    /// Forgets a sequence.
+    fn forget(&mut self, sequence: i32) -> Result<(), EngineError> {
+        let of = u32::try_from(sequence).map_err(failed("forgetting a sequence"))?;
+        let forgotten = self.context.clear_kv_cache_seq(Some(of), None, None);
+        forgotten.map(drop).map_err(failed("forgetting a sequence"))
     }
 }
 
@@ -144,37 +171,33 @@ impl StepEngine for LlamaCpp {
             return Ok(0);
         }
         let end = u32::try_from(tokens).map_err(failed("copying a sequence"))?;
+        let (from, to) = (sequence(from)?, sequence(to)?);
         self.context
-            .copy_kv_cache_seq(sequence(from)?, sequence(to)?, Some(0), Some(end))
+            .copy_kv_cache_seq(from, to, Some(0), Some(end))
             .map_err(failed("copying a sequence"))?;
-        Ok(tokens)
+        if self.has(to, tokens) {
+            return Ok(tokens);
+        }
+        self.forget(to).map(|()| 0)
     }
 
     fn truncate(&mut self, slot: Slot, tokens: usize) -> Result<usize, EngineError> {
         let from = u32::try_from(tokens).map_err(failed("forgetting tokens"))?;
-        let of = u32::try_from(slot.0).map_err(failed("forgetting tokens"))?;
+        let of = sequence(slot)?;
         let forgotten = self
             .context
-            .clear_kv_cache_seq(Some(of), Some(from), None)
+            .clear_kv_cache_seq(Some(of.unsigned_abs()), Some(from), None)
             .map_err(failed("forgetting tokens"))?;
-        if forgotten {
+        if forgotten && self.has(of, tokens) {
             return Ok(tokens);
         }
-        // A state cannot be cut back, only let go.
-        self.context
-            .clear_kv_cache_seq(Some(of), None, None)
-            .map_err(failed("forgetting a sequence"))?;
-        Ok(0)
+        // A state cannot be cut back, only let go; nor can a sequence that lacks its beginning.
+        self.forget(of).map(|()| 0)
     }
 
     fn exact_twin(&self, piece: usize) -> Result<Box<dyn StepEngine>, EngineError> {
-        let capabilities = Capabilities {
-            slots: 1,
-            blocks: self.capabilities.context_length.div_ceil(BLOCK),
-            step_tokens: piece.min(self.capabilities.step_tokens),
-            ..self.capabilities
-        };
-        let twin = Self::over(Arc::clone(&self.model), self.options.clone(), capabilities)?;
+        let capabilities = self.capabilities.for_one(piece);
+        let twin = Self::over(Arc::clone(&self.model), self.options.clone(), capabilities, self.window)?;
         Ok(Box::new(twin))
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use llm_svc::answer::{Event, Finished, Interrupted, Job};
+use llm_svc::device::{Device, DeviceSetting};
 use llm_svc::engine::StepEngine;
 use llm_svc::lane::{Lane, LaneOptions, Request};
 use solo_service::{CancelToken, Priority};
@@ -92,6 +93,16 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+/// Where the tests with real weights compute: SOLO_TEST_DEVICE, "cpu" or "cuda:N"; else the processor.
+pub(crate) fn device() -> Device {
+    let wanted = std::env::var("SOLO_TEST_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    match DeviceSetting::parse(&wanted).unwrap() {
+        DeviceSetting::Cpu => Device::Cpu,
+        DeviceSetting::Gpus(ordinals) => Device::Cuda(ordinals),
+        other => panic!("SOLO_TEST_DEVICE names one device, not {other:?}"),
     }
 }
 

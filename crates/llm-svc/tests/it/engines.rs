@@ -54,7 +54,7 @@ fn refusal(kind: EngineKind, tiny: &Tiny) -> String {
 }
 
 /// Tokens that are all different from their neighbours.
-fn tokens(count: usize) -> Vec<u32> {
+pub(crate) fn tokens(count: usize) -> Vec<u32> {
     (0..count)
         .map(|index| ((index * 97 + index * index * 31) % (vocabulary().len() - 8)) as u32)
         .collect()
@@ -75,7 +75,7 @@ fn forward(engine: &mut dyn StepEngine, slot: Slot, tokens: &[u32], position: us
 }
 
 /// Scores after `tokens`, computed `step` at a time.
-fn scores(engine: &mut dyn StepEngine, tokens: &[u32], step: usize) -> Vec<f32> {
+pub(crate) fn scores(engine: &mut dyn StepEngine, tokens: &[u32], step: usize) -> Vec<f32> {
     engine.truncate(Slot(0), 0).unwrap();
     let mut logits = Vec::new();
     let mut position = 0;
@@ -86,7 +86,7 @@ fn scores(engine: &mut dyn StepEngine, tokens: &[u32], step: usize) -> Vec<f32> 
     logits
 }
 
-fn assert_near(a: &[f32], b: &[f32], tolerance: f32, what: &str) {
+pub(crate) fn assert_near(a: &[f32], b: &[f32], tolerance: f32, what: &str) {
     assert_eq!(a.len(), b.len(), "{what}");
     let spread = a.iter().fold(0.0_f32, |spread, x| spread.max(x.abs()));
     let worst = a.iter().zip(b).fold(0.0_f32, |worst, (x, y)| worst.max((x - y).abs()));

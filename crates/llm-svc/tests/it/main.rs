@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // Helpers outside `#[test]` functions may fail a test, too.
 
 mod config;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod drive;
 mod engines;
 mod grpc;

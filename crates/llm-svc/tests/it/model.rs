@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use llm_svc::answer::{Event, Finished, Interrupted, Job};
 use llm_svc::catalogue::ModelFile;
 use llm_svc::chat::{ChatTemplate, Message, Role};
-use llm_svc::device::Device;
 use llm_svc::engine::{BuiltEngines, EngineKind, EngineOptions, Engines, KvType, Weights};
 use llm_svc::prompt::{Prompt, Prompter};
 use llm_svc::sampling::{Sampling, logprobs};
@@ -19,7 +18,7 @@ use solo_service::CancelToken;
 use solo_service::error::Fault;
 use solo_service::testing::Harness;
 
-use crate::drive::{Session, unwatched};
+use crate::drive::{Session, device, unwatched};
 use crate::grpc::{ask, generate, message};
 
 const MODELS: [&str; 2] = ["qwen2.5-coder-0.5b", "smollm2-135m"];
@@ -65,7 +64,7 @@ fn engines() -> BuiltEngines {
         kv_type: KvType::F16,
         weights: Weights::Auto,
         threads,
-        device: Device::Cpu,
+        device: device(),
     })
 }
 

@@ -17,6 +17,7 @@ use solo_service::testing::Harness;
 use solo_testkit::wait_for;
 use tonic::transport::Channel;
 
+use crate::drive::device;
 use crate::grpc::{ask, message};
 
 const MODELS: [&str; 2] = ["qwen2.5-coder-0.5b", "smollm2-135m"];
@@ -27,8 +28,9 @@ async fn serve(section: &str) -> Harness {
         solo_testkit::require_model(id, "model.gguf");
     }
     let text = format!(
-        "[global]\nmodels_dir = {:?}\n[llm]\nmax_loaded_models = 4\n{section}\n",
-        solo_testkit::models_dir()
+        "[global]\nmodels_dir = {:?}\n[llm]\nmax_loaded_models = 4\ndevice = \"{}\"\n{section}\n",
+        solo_testkit::models_dir(),
+        device()
     );
     Harness::start(DEFINITION, &text, build).await.unwrap()
 }

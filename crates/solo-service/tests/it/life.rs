@@ -1,5 +1,9 @@
 //! Boot and drain.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use solo_proto::events::v1::event_service_client::EventServiceClient;
 use solo_proto::events::v1::{SubscribeRequest, subscribe_response};
 use solo_proto::status::v1::status_service_client::StatusServiceClient;
@@ -7,7 +11,7 @@ use solo_proto::status::v1::{GetStatusRequest, ServiceState};
 use solo_proto::wake::v1::ListKeywordsRequest;
 use solo_proto::wake::v1::wake_service_client::WakeServiceClient;
 use solo_service::testing::Harness;
-use solo_service::{Context, StartupError};
+use solo_service::{Context, StartupError, Worker};
 use tokio::sync::oneshot;
 use tonic::Code;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -173,6 +177,33 @@ async fn a_subscriber_hears_events_and_does_not_hold_up_the_drain() {
         assert!(health, "{event:?}");
     }
     harness.stop().await.unwrap();
+}
+
+/// An engine that takes its time to go, as one that frees a model does.
+struct Slow(Arc<AtomicBool>);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(300));
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[tokio::test]
+async fn it_ends_after_its_engines() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let engine = Slow(Arc::clone(&gone));
+    let build = move |_: Config, context: Context| async move {
+        let worker = Worker::start(&context, "slow", 1, move || Ok(engine)).await?;
+        Ok(toy::service(Finish::default()).task(async move {
+            let _worker = worker;
+            std::future::pending().await
+        }))
+    };
+    let harness = Harness::start(DEFINITION, "", build).await.unwrap();
+    assert!(!gone.load(Ordering::Acquire));
+    harness.stop().await.unwrap();
+    assert!(gone.load(Ordering::Acquire), "the process would end before its engine");
 }
 
 #[tokio::test]

@@ -33,8 +33,8 @@ fn crowd(mut world: World, house: usize, seed: u64) -> Vec<(Priority, usize)> {
                 earlier.for_each(|&id| *overtaken.entry(id).or_default() += 1);
             }
         }
-        for id in world.finished[done..].to_vec() {
-            seen.push((asked.remove(&id).unwrap(), overtaken.remove(&id).unwrap_or(0)));
+        for id in &world.finished[done..] {
+            seen.push((asked.remove(id).unwrap(), overtaken.remove(id).unwrap_or(0)));
         }
     }
     seen
