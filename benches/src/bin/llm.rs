@@ -1,12 +1,13 @@
 //! llm-svc beside the bare loop and llama.cpp's own server: one run, in turn, the same file, the same threads.
 //!
-//! A full run is written to docs/benchmarks.md; a quick or a partial one is only printed.
+//! What is measured in full is written to docs/benchmarks.md: the comparison and the thousand requests each have their
+//! section. A quick or a partial comparison is only printed.
 
 use std::fmt::Write as _;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use solo_benches::llm::report::Samples;
+use solo_benches::llm::report::{Samples, Section};
 use solo_benches::llm::scenarios::{self, Stage};
 use solo_benches::llm::{MODEL, THREADS, peer};
 use solo_benches::{profile, publish};
@@ -20,9 +21,12 @@ struct Options {
     /// Two rounds, without the thousand requests; printed, not written down.
     #[arg(long)]
     quick: bool,
-    /// Only these; printed, not written down.
+    /// Only these; printed, and written down where that is all of a section.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
+    /// The comparison alone.
+    #[arg(long, conflicts_with = "only")]
+    without_memory: bool,
 }
 
 /// What can be measured.
@@ -58,7 +62,7 @@ async fn main() {
     };
     let model = solo_testkit::fixtures::require_model(MODEL, "model.gguf");
     let mut samples = Samples::default();
-    if wanted(Part::Single)
+    if options.only.is_empty()
         || options
             .only
             .iter()
@@ -99,22 +103,35 @@ async fn main() {
     if wanted(Part::Mapped) {
         scenarios::mapped(&mut samples, &model).await;
     }
-    if wanted(Part::Memory) && !options.quick {
-        scenarios::memory(&mut samples).await;
-    }
-    let mut body = String::new();
-    writeln!(
-        body,
-        "Median (smallest–largest) of {rounds} rounds; {MODEL}, {THREADS} threads each; llama.cpp's server is release {}, \
-         the one that llm-svc links, built with the same switches.\n",
-        peer::release()
-    )
-    .expect("a string");
-    body.push_str(&samples.tables());
-    print!("{body}");
-    if options.quick || !options.only.is_empty() {
-        eprintln!("a partial run: docs/benchmarks.md stays as it is");
+    if !options.only.is_empty() && options.only.iter().all(|&part| part == Part::Memory) {
+        eprintln!("the comparison was not asked for");
     } else {
-        publish("llm", "cargo make bench-llm", &profile(), &body);
+        let mut body = String::new();
+        writeln!(
+            body,
+            "Median (smallest–largest) of {rounds} rounds; {MODEL}, {THREADS} threads each; llama.cpp's server is release \
+             {}, the one that llm-svc links, built with the same switches.\n",
+            peer::release()
+        )
+        .expect("a string");
+        body.push_str(&samples.tables(Section::Comparison));
+        print!("{body}");
+        if options.quick || !options.only.is_empty() {
+            eprintln!("a partial comparison: docs/benchmarks.md stays as it is");
+        } else {
+            publish("llm", &command("--without-memory"), &profile(), &body);
+        }
     }
+    if wanted(Part::Memory) && !options.quick && !options.without_memory {
+        let mut samples = Samples::default();
+        scenarios::memory(&mut samples).await;
+        let body = format!("{MODEL}, {THREADS} threads.\n\n{}", samples.tables(Section::Memory));
+        print!("{body}");
+        publish("llm-memory", &command("--only memory"), &profile(), &body);
+    }
+}
+
+/// What a person types for a section.
+fn command(arguments: &str) -> String {
+    format!("cargo make bench-llm {arguments}")
 }

@@ -9,6 +9,24 @@ use std::fmt::Write as _;
 use super::Who;
 use crate::Spread;
 
+/// What stands together in docs/benchmarks.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// llm-svc beside the others.
+    Comparison,
+    /// What llm-svc keeps resident.
+    Memory,
+}
+
+impl Section {
+    fn of(metric: &str) -> Self {
+        match metric.starts_with("rss") {
+            true => Self::Memory,
+            false => Self::Comparison,
+        }
+    }
+}
+
 /// What was measured.
 #[derive(Debug, Default)]
 pub struct Samples {
@@ -45,10 +63,10 @@ impl Samples {
         paired.then(|| Spread::of(above.iter().zip(below).map(|(above, below)| above / below)))
     }
 
-    /// The tables, in Markdown.
-    pub fn tables(&self) -> String {
+    /// A section's tables, in Markdown.
+    pub fn tables(&self, section: Section) -> String {
         let mut text = String::from("| | llm-svc | bare loop | llama.cpp's server |\n|---|---:|---:|---:|\n");
-        for row in ROWS {
+        for row in ROWS.iter().filter(|row| Section::of(row.metric) == section) {
             let cell = |who| {
                 self.spread(row.metric, who)
                     .map_or_else(String::new, |spread| format!("{spread:.*}", row.decimals))
@@ -63,7 +81,7 @@ impl Samples {
             writeln!(text, "| {label} | {} |", cells.join(" | ")).expect("a string");
         }
         text.push_str("\n| target | measured | holds |\n|---|---:|---|\n");
-        for target in TARGETS {
+        for target in TARGETS.iter().filter(|target| Section::of(target.of.0) == section) {
             let Some(ratio) = self.ratio(target.of, target.to) else {
                 writeln!(text, "| {} | not measured | |", target.label).expect("a string");
                 continue;
@@ -254,7 +272,7 @@ mod tests {
             .ratio(("single decode", Who::Ours), ("single decode", Who::Bare))
             .unwrap();
         assert_eq!((ratio.median, ratio.min), (1.0, 0.75));
-        let tables = samples.tables();
+        let tables = samples.tables(Section::Comparison);
         assert!(
             tables.contains("| one stream of 128 tokens, decode, tok/s | 50.0 (30.0–60.0) | 50.0 (40.0–60.0) |  |"),
             "{tables}"
@@ -271,7 +289,30 @@ mod tests {
         let mut samples = Samples::default();
         samples.record("turn 2", Who::Ours, 16.0);
         samples.record("turn 1", Who::Ours, 100.0);
-        assert!(samples.tables().contains("0.160 (0.160–0.160) | **no** |"));
+        assert!(
+            samples
+                .tables(Section::Comparison)
+                .contains("0.160 (0.160–0.160) | **no** |")
+        );
+    }
+
+    #[test]
+    fn a_section_shows_what_is_its_own() {
+        let mut samples = Samples::default();
+        samples.record("rss 1000", Who::Ours, 101.0);
+        samples.record("rss largest", Who::Ours, 101.0);
+        samples.record("rss smallest", Who::Ours, 100.0);
+        samples.record("8 total", Who::Ours, 100.0);
+        let (memory, comparison) = (samples.tables(Section::Memory), samples.tables(Section::Comparison));
+        assert!(
+            memory.contains("resident after 1,000 requests") && !memory.contains("8 clients"),
+            "{memory}"
+        );
+        assert!(
+            !comparison.contains("resident") && comparison.contains("8 clients, total tok/s"),
+            "{comparison}"
+        );
+        assert!(memory.contains("1.010 (1.010–1.010) | yes |"), "{memory}");
     }
 
     #[test]
