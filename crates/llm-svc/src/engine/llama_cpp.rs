@@ -115,7 +115,7 @@ impl LlamaCpp {
 
     /// Whether a sequence of `tokens` tokens still has all that the next one sees.
     fn has(&self, sequence: i32, tokens: usize) -> bool {
-        // From the first one kept everywhere to the last, nothing is missing.
+        // Nothing is missing between the first token that all layers keep and the last.
         match usize::try_from(self.context.kv_cache_seq_pos_min(sequence)) {
             Ok(first) => first == 0 || self.window.is_some_and(|window| first + window <= tokens),
             Err(_) => tokens == 0,
