@@ -76,7 +76,7 @@ pub struct SamplingDefaults {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineSetting {
-    /// The faster one: llama-cpp, on every device so far.
+    /// llama-cpp, which runs every model and is the faster one on GPUs.
     Auto,
     /// llama.cpp.
     LlamaCpp,
