@@ -82,7 +82,7 @@ SHIM
 
 package=(--locked -p llm-svc --features cuda)
 # Another choice of features rebuilds the world, so it has a folder of its own.
-own_target() { export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/cuda"; }
+folder_of_its_own() { export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/cuda"; }
 
 command -v nvcc >/dev/null || toolkit
 case "${1:-}" in
@@ -92,11 +92,11 @@ check)
     ;;
 build)
     shift
-    own_target
+    folder_of_its_own
     exec cargo build "${package[@]}" "$@"
     ;;
 test)
-    own_target
+    folder_of_its_own
     tests=(cargo test "${package[@]}" --test it -- --ignored --test-threads=1)
     "${tests[@]}" gpu_
     # Three are for the processor: a GPU is done before it can be cancelled, a prompt takes it hardly longer than a token, and
@@ -105,7 +105,7 @@ test)
         --skip agree_on_the_first_sixteen
     ;;
 bench)
-    own_target
+    folder_of_its_own
     examples="$CARGO_TARGET_DIR/release/examples"
     cargo build "${package[@]}" --release --example engine_speed --example random_gguf
     folder=$(mktemp -d)

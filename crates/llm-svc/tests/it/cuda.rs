@@ -1,6 +1,5 @@
-//! Both engines on an NVIDIA GPU, held against the processor. `gpu_…` need one, and a build with it:
-//! `cargo test -p llm-svc --features cuda --test it -- --ignored gpu_`. With SOLO_TEST_DEVICE=cuda:0 the `model_…` tests run on
-//! it, too.
+//! Both engines on an NVIDIA GPU, held against the processor. `gpu_…` need one, and a build with it: `cargo make test-cuda`.
+//! With SOLO_TEST_DEVICE=cuda:0 the `model_…` tests run on it, too.
 
 use candle_core::{DType, Device as CandleDevice, Tensor};
 use llm_svc::catalogue::ModelFile;
@@ -68,12 +67,8 @@ fn gpu_scores_are_the_processors() {
 #[ignore = "needs a GPU"]
 fn gpu_scores_depend_on_the_batch_by_rounding_only() {
     for architecture in ARCHITECTURES {
-        let tiny = Tiny {
-            exact: true,
-            ..Tiny::of(architecture)
-        };
         let folder = tempfile::tempdir().unwrap();
-        let file = tiny.open(folder.path());
+        let file = Tiny::exact(architecture).open(folder.path());
         for kind in KINDS {
             let near = |a: &[f32], b: &[f32], what: &str| {
                 assert_near(a, b, 0.01, &format!("{architecture} on {kind}: {what}"));

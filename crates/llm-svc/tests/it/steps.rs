@@ -167,13 +167,8 @@ fn scores_do_not_depend_on_the_batch() {
 #[test]
 fn on_candles_kernels_they_depend_on_it_by_rounding_only() {
     for architecture in ARCHITECTURES {
-        // Over f32 weights nothing is rounded but sums, so a mask or a place that is wrong shows.
-        let tiny = Tiny {
-            exact: true,
-            ..Tiny::of(architecture)
-        };
         let folder = tempfile::tempdir().unwrap();
-        let file = tiny.open(folder.path());
+        let file = Tiny::exact(architecture).open(folder.path());
         let mut engine = Candle::reference(&file, &options(10), &unwatched()).unwrap();
         assert!(!engine.capabilities().batch_invariant);
         let words = vocabulary().len() as u32;
@@ -190,12 +185,8 @@ fn on_candles_kernels_they_depend_on_it_by_rounding_only() {
 #[test]
 fn on_llama_cpp_they_depend_on_it_by_rounding_only() {
     for architecture in ARCHITECTURES {
-        let tiny = Tiny {
-            exact: true,
-            ..Tiny::of(architecture)
-        };
         let folder = tempfile::tempdir().unwrap();
-        let file = tiny.open(folder.path());
+        let file = Tiny::exact(architecture).open(folder.path());
         let mut engine = LlamaCpp::load(&file, &options(10), &unwatched()).unwrap();
         let near = |a: &[f32], b: &[f32], what: &str| assert_near(a, b, 0.01, &format!("{architecture}: {what}"));
         let anew = check_invariance(&mut engine, &prompt(), vocabulary().len() as u32, near);

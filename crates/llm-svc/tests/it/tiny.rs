@@ -56,6 +56,14 @@ impl Tiny {
         }
     }
 
+    /// One of an architecture over f32 weights: nothing is rounded but sums, so a mask or a place that is wrong shows.
+    pub(crate) fn exact(architecture: &'static str) -> Self {
+        Self {
+            exact: true,
+            ..Self::of(architecture)
+        }
+    }
+
     fn is(&self, architecture: &str) -> bool {
         self.architecture == architecture
     }

@@ -33,7 +33,6 @@ pub(super) struct Tensors {
     norm: Tensor,
     output: Linear,
     device: Device,
-    kept: DType,
 }
 
 impl Tensors {
@@ -65,7 +64,6 @@ impl Tensors {
             norm,
             output,
             device: loader.device,
-            kept,
             spec: Arc::new(spec),
         })
     }
@@ -203,7 +201,6 @@ impl Model for Tensors {
             norm: self.norm.clone(),
             output: self.output.clone(),
             device: self.device.clone(),
-            kept: self.kept,
         }))
     }
 }
