@@ -30,7 +30,7 @@ impl LlmSvc {
     /// When it is not built.
     pub fn launch(extra: &str) -> Self {
         let layout = Layout::new(&format!(
-            "[global]\nthreads = {THREADS}\n[llm]\nengine = \"llama-cpp\"\nmodel = \"{MODEL}\"\n\
+            "[global]\nthreads = {THREADS}\n[llm]\nmodel = \"{MODEL}\"\n\
              context_length = {CONTEXT}\n{extra}"
         ));
         let child = spawn(&layout);

@@ -11,8 +11,19 @@ use llm_svc::catalogue::ModelFile;
 use llm_svc::device::{Device, DeviceSetting};
 use llm_svc::engine::{Candle, EngineOptions, KvType, LlamaCpp, Logits, Run, Slot, StepEngine, Weights};
 
+use solo_service::memory::resident_bytes;
+
 type Failure = Box<dyn std::error::Error>;
 
+/// What is measured.
+const ROWS: [&str; 6] = [
+    "prompt of 128",
+    "prompt of 512",
+    "128 in pieces of 32",
+    "128 in pieces of 16",
+    "decode, 1 sequence",
+    "decode, 8 sequences",
+];
 /// Tokens of a decode.
 const DECODED: usize = 32;
 
@@ -38,34 +49,28 @@ fn main() -> Result<(), Failure> {
         threads,
         device,
     };
-    let begun = Instant::now();
-    let mut ours = Candle::load(&file, &options, &(Arc::new(|_| true) as _))?;
-    println!("candle is loaded after {:.2} s", begun.elapsed().as_secs_f64());
-    let mut theirs = LlamaCpp::load(&file, &options, &(Arc::new(|_| true) as _))?;
-    // The best seconds per token of: prompts of 128 and 512, decoding 1 and 8 sequences; theirs, then ours.
-    let mut best = [[f64::INFINITY; 2]; 4];
+    let mut ours = timed("candle", || Candle::load(&file, &options, &(Arc::new(|_| true) as _)))?;
+    let mut theirs = timed("llama-cpp", || {
+        LlamaCpp::load(&file, &options, &(Arc::new(|_| true) as _))
+    })?;
+    // The best seconds per token of each row; theirs, then ours.
+    let mut best = [[f64::INFINITY; 2]; ROWS.len()];
     let mut keep = |row: usize, engine: usize, seconds: f64, tokens: usize| {
         best[row][engine] = best[row][engine].min(seconds / tokens as f64);
     };
     for _ in 0..rounds {
-        for (row, length) in [128, 512].into_iter().enumerate() {
+        for (row, (length, piece)) in [(128, 128), (512, 512), (128, 32), (128, 16)].into_iter().enumerate() {
             let tokens: Vec<u32> = (0..length).map(|index| 100 + (index * 37 % 1000) as u32).collect();
-            keep(row, 0, prompt(&mut theirs, &tokens)?, length);
-            keep(row, 1, prompt(&mut ours, &tokens)?, length);
+            keep(row, 0, prompt(&mut theirs, &tokens, piece)?, length);
+            keep(row, 1, prompt(&mut ours, &tokens, piece)?, length);
         }
-        for (row, sequences) in [(2, 1), (3, 8)] {
+        for (row, sequences) in [(4, 1), (5, 8)] {
             keep(row, 0, decode(&mut theirs, sequences)?, DECODED * sequences);
             keep(row, 1, decode(&mut ours, sequences)?, DECODED * sequences);
         }
     }
     println!("{:<22} {:>10} {:>10} {:>7}", "tokens/s", "llama-cpp", "candle", "ratio");
-    let rows = [
-        "prompt of 128",
-        "prompt of 512",
-        "decode, 1 sequence",
-        "decode, 8 sequences",
-    ];
-    for (name, [theirs, ours]) in rows.into_iter().zip(best) {
+    for (name, [theirs, ours]) in ROWS.into_iter().zip(best) {
         println!(
             "{name:<22} {:>10.1} {:>10.1} {:>7.2}",
             1.0 / theirs,
@@ -76,17 +81,30 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn prompt(engine: &mut dyn StepEngine, tokens: &[u32]) -> Result<f64, Failure> {
+/// Loads an engine, and says how long that takes and what it leaves in memory.
+fn timed<E, X>(name: &str, load: impl FnOnce() -> Result<E, X>) -> Result<E, X> {
+    let (before, begun) = (resident_bytes().unwrap_or(0), Instant::now());
+    let loaded = load()?;
+    let (seconds, after) = (begun.elapsed().as_secs_f64(), resident_bytes().unwrap_or(0));
+    let mib = after.saturating_sub(before) >> 20;
+    println!("{name} is loaded after {seconds:.2} s, in {mib} MiB more");
+    Ok(loaded)
+}
+
+/// Seconds that a prompt takes, computed `piece` tokens at a time.
+fn prompt(engine: &mut dyn StepEngine, tokens: &[u32], piece: usize) -> Result<f64, Failure> {
     engine.truncate(Slot(0), 0)?;
     let mut logits = Logits::default();
-    let run = Run {
-        slot: Slot(0),
-        position: 0,
-        tokens,
-        scored: true,
-    };
     let begun = Instant::now();
-    engine.step(&[run], &mut logits)?;
+    for (index, tokens) in tokens.chunks(piece).enumerate() {
+        let run = Run {
+            slot: Slot(0),
+            position: index * piece,
+            tokens,
+            scored: true,
+        };
+        engine.step(&[run], &mut logits)?;
+    }
     Ok(begun.elapsed().as_secs_f64())
 }
 

@@ -76,7 +76,7 @@ pub struct SamplingDefaults {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineSetting {
-    /// llama-cpp, which runs every model and is the faster one on GPUs.
+    /// The faster one of this process, for each model.
     Auto,
     /// llama.cpp.
     LlamaCpp,
@@ -90,9 +90,20 @@ pub enum EngineSetting {
 }
 
 impl EngineSetting {
-    /// True when it computes in this process.
-    pub fn is_local(self) -> bool {
-        !matches!(self, Self::OpenAi | Self::Ollama)
+    /// The engine that it names; none where each model has its own.
+    pub fn named(self) -> Option<EngineKind> {
+        match self {
+            Self::Auto => None,
+            Self::LlamaCpp => Some(EngineKind::LlamaCpp),
+            Self::Candle => Some(EngineKind::Candle),
+            Self::OpenAi => Some(EngineKind::OpenAi),
+            Self::Ollama => Some(EngineKind::Ollama),
+        }
+    }
+
+    /// The server that it names; none where this process computes.
+    pub fn remote(self) -> Option<EngineKind> {
+        self.named().filter(|engine| !engine.is_local())
     }
 }
 
@@ -118,7 +129,7 @@ impl ServiceConfig for Config {
                 "llm.model",
                 "an id or the path of a .gguf file is wanted, found nothing",
             );
-        } else if self.engine.is_local()
+        } else if self.engine.remote().is_none()
             && self.model_file().is_none()
             && self.model.contains(std::path::MAIN_SEPARATOR)
         {

@@ -1,12 +1,9 @@
-//! Where engines compute: the processor, or GPUs by their CUDA numbers; and which engine that means.
+//! Where engines compute: the processor, or GPUs by their CUDA numbers.
 
 mod cuda;
 mod watched;
 
 use std::fmt;
-
-use crate::config::{Config, EngineSetting};
-use crate::engine::EngineKind;
 
 pub use watched::WatchedGpus;
 
@@ -85,51 +82,29 @@ trait Gpus {
     fn check(&self, ordinal: usize) -> Result<(), DeviceError>;
 }
 
-/// Which engine runs and where, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
-    /// The engine of requests that name none.
-    pub engine: EngineKind,
-    /// Where engines compute.
-    pub device: Device,
-    /// Why, where `auto` chose; else empty.
-    pub reason: String,
-}
-
-impl Choice {
-    /// Decides by configuration, and by what answers on this machine.
+impl Device {
+    /// Decides by configuration, and by what answers on this machine. The second value says why it is the processor; it
+    /// is empty where it is not.
     ///
     /// # Errors
     /// [`DeviceError`] when a device is asked for by name and cannot be had.
-    pub fn from_config(config: &Config) -> Result<Self, DeviceError> {
-        Self::of(config.engine, &DeviceSetting::parse(&config.device)?, &cuda::Driver)
+    pub fn choose(setting: &DeviceSetting) -> Result<(Self, String), DeviceError> {
+        Self::among(setting, &cuda::Driver)
     }
 
-    fn of(engine: EngineSetting, setting: &DeviceSetting, gpus: &impl Gpus) -> Result<Self, DeviceError> {
-        let (device, missing) = match setting {
-            DeviceSetting::Cpu => (Device::Cpu, "the device is cpu".to_owned()),
+    fn among(setting: &DeviceSetting, gpus: &impl Gpus) -> Result<(Self, String), DeviceError> {
+        Ok(match setting {
+            DeviceSetting::Cpu => (Self::Cpu, "the device is cpu".to_owned()),
             DeviceSetting::Gpus(ordinals) => {
                 ordinals.iter().try_for_each(|&ordinal| gpus.check(ordinal))?;
-                (Device::Cuda(ordinals.clone()), String::new())
+                (Self::Cuda(ordinals.clone()), String::new())
             }
-            DeviceSetting::AllGpus => (Device::Cuda(all(gpus)?), String::new()),
+            DeviceSetting::AllGpus => (Self::Cuda(all(gpus)?), String::new()),
             DeviceSetting::Auto => match all(gpus) {
-                Ok(ordinals) => (Device::Cuda(ordinals), String::new()),
-                Err(error) => (Device::Cpu, error.0),
+                Ok(ordinals) => (Self::Cuda(ordinals), String::new()),
+                Err(error) => (Self::Cpu, error.0),
             },
-        };
-        let (engine, reason) = match (engine, &device) {
-            (EngineSetting::LlamaCpp, _) => (EngineKind::LlamaCpp, String::new()),
-            (EngineSetting::Candle, _) => (EngineKind::Candle, String::new()),
-            (EngineSetting::OpenAi, _) => (EngineKind::OpenAi, String::new()),
-            (EngineSetting::Ollama, _) => (EngineKind::Ollama, String::new()),
-            (EngineSetting::Auto, Device::Cuda(_)) => (
-                EngineKind::LlamaCpp,
-                format!("auto: llama-cpp on {device}, which answers"),
-            ),
-            (EngineSetting::Auto, Device::Cpu) => (EngineKind::LlamaCpp, format!("auto: llama-cpp, because {missing}")),
-        };
-        Ok(Self { engine, device, reason })
+        })
     }
 }
 
@@ -184,24 +159,19 @@ mod tests {
         }
     }
 
-    fn chosen(engine: EngineSetting, device: &str, machine: &Machine) -> Result<(EngineKind, String, String), String> {
+    fn chosen(device: &str, machine: &Machine) -> Result<(String, String), String> {
         let setting = DeviceSetting::parse(device).map_err(|error| error.to_string())?;
-        let choice = Choice::of(engine, &setting, machine).map_err(|error| error.to_string())?;
-        Ok((choice.engine, choice.device.to_string(), choice.reason))
+        let (device, reason) = Device::among(&setting, machine).map_err(|error| error.to_string())?;
+        Ok((device.to_string(), reason))
     }
 
     #[test]
-    fn auto_takes_what_answers_and_says_why() {
+    fn auto_takes_what_answers_and_says_why_it_is_the_processor() {
         let (none, two) = (Machine { gpus: 0, broken: None }, Machine { gpus: 2, broken: None });
-        let (engine, device, reason) = chosen(EngineSetting::Auto, "auto", &none).unwrap();
-        assert_eq!((engine, device.as_str()), (EngineKind::LlamaCpp, "cpu"));
-        assert_eq!(reason, "auto: llama-cpp, because no CUDA device is visible");
-        let (engine, device, reason) = chosen(EngineSetting::Auto, "auto", &two).unwrap();
-        assert_eq!((engine, device.as_str()), (EngineKind::LlamaCpp, "cuda:0,1"));
-        assert_eq!(reason, "auto: llama-cpp on cuda:0,1, which answers");
-        let (engine, _, reason) = chosen(EngineSetting::Auto, "cpu", &two).unwrap();
-        assert_eq!(engine, EngineKind::LlamaCpp);
-        assert_eq!(reason, "auto: llama-cpp, because the device is cpu");
+        let said = |device: &str, reason: &str| Ok((device.to_owned(), reason.to_owned()));
+        assert_eq!(chosen("auto", &none), said("cpu", "no CUDA device is visible"));
+        assert_eq!(chosen("auto", &two), said("cuda:0,1", ""));
+        assert_eq!(chosen("cpu", &two), said("cpu", "the device is cpu"));
     }
 
     #[test]
@@ -211,10 +181,10 @@ mod tests {
             broken: Some(1),
         };
         for device in ["cuda", "cuda:1", "cuda:0,1", "cuda:2"] {
-            let error = chosen(EngineSetting::Auto, device, &broken).unwrap_err();
+            let error = chosen(device, &broken).unwrap_err();
             assert!(error.contains("does not answer"), "{device}: {error}");
         }
-        let (_, device, _) = chosen(EngineSetting::LlamaCpp, "cuda:0", &broken).unwrap();
+        let (device, _) = chosen("cuda:0", &broken).unwrap();
         assert_eq!(device, "cuda:0");
     }
 

@@ -7,6 +7,7 @@
 pub mod placement;
 
 mod candle;
+mod fastest;
 mod llama_cpp;
 
 use std::fmt;
@@ -253,6 +254,9 @@ pub trait Engines: Send + Sync + 'static {
     fn load(&self, kind: EngineKind, file: &ModelFile, progress: &Progress)
     -> Result<Box<dyn StepEngine>, EngineError>;
 
+    /// The engine of this process that answers soonest with a model, and why it is that one.
+    fn fastest(&self, file: &ModelFile) -> (EngineKind, String);
+
     /// A model's tokenizer, without its weights.
     ///
     /// # Errors
@@ -360,6 +364,10 @@ impl Engines for BuiltEngines {
             EngineKind::Candle => Box::new(Candle::load(file, &self.0, progress)?),
             EngineKind::OpenAi | EngineKind::Ollama => return Err(elsewhere(kind)),
         })
+    }
+
+    fn fastest(&self, file: &ModelFile) -> (EngineKind, String) {
+        fastest::of(file, &self.0)
     }
 
     fn tokenizer(&self, kind: EngineKind, file: &ModelFile) -> Result<Arc<dyn Tokenizer>, EngineError> {

@@ -46,7 +46,7 @@ use solo_service::{Context, Definition, Service, StartupError, gpu};
 pub use config::{Config, EngineSetting, SamplingDefaults};
 pub use solo_models::gguf;
 
-use device::{Choice, WatchedGpus};
+use device::{Device, DeviceSetting, WatchedGpus};
 use engine::{BuiltEngines, EngineOptions, Engines};
 use llm::{Llm, Remotes};
 
@@ -76,7 +76,10 @@ pub async fn build_with(
     context: Context,
     engines: impl FnOnce(EngineOptions) -> Arc<dyn Engines> + Send,
 ) -> Result<Service, StartupError> {
-    let choice = Choice::from_config(&config).map_err(|error| StartupError::Config(format!("llm.device: {error}")))?;
+    let (device, why_cpu) = DeviceSetting::parse(&config.device)
+        .and_then(|setting| Device::choose(&setting))
+        .map_err(|error| StartupError::Config(format!("llm.device: {error}")))?;
+    let remote = config.engine.remote();
     let options = EngineOptions {
         context_length: config.context_length,
         batch: config.batch,
@@ -89,23 +92,22 @@ pub async fn build_with(
         } else {
             config.threads
         },
-        device: choice.device.clone(),
+        device,
     };
-    context.status.set_engine(choice.engine.as_str());
-    context.status.set_engine_reason(choice.reason.clone());
-    if choice.engine.is_local() {
-        context.status.set_device(choice.device.to_string());
-    } else {
-        context.status.set_device("remote");
-    }
-    let remotes = Remotes::new(&config, choice.engine, |variable| std::env::var(variable).ok())?;
-    let watched = match choice.engine.is_local() {
-        true => WatchedGpus::of(&choice.device).map_err(StartupError::other)?,
-        false => None,
+    let remotes = Remotes::new(&config, remote, |variable| std::env::var(variable).ok())?;
+    let watched = match remote {
+        None => {
+            context.status.set_device(options.device.to_string());
+            WatchedGpus::of(&options.device).map_err(StartupError::other)?
+        }
+        Some(_) => {
+            context.status.set_device("remote");
+            None
+        }
     };
     let every = Duration::from_millis(config.gpu_watch_ms);
     let (limit, engines) = (context.global.max_message_bytes, engines(options.clone()));
-    let (llm, expiring) = Llm::start(config, &context, choice, options, engines, remotes).await?;
+    let (llm, expiring) = Llm::start(config, &context, &why_cpu, options, engines, remotes).await?;
     context.status.set_model(llm.default_model());
     let server = LlmServiceServer::new(grpc::Grpc(llm)).max_decoding_message_size(limit);
     let service = Service::new().grpc(server).task(expiring);

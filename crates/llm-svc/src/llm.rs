@@ -20,7 +20,6 @@ use crate::backend::error::RemoteError;
 use crate::catalogue::{Catalogue, ModelFile};
 use crate::chat::{ChatTemplate, Tool};
 use crate::config::Config;
-use crate::device::Choice;
 use crate::engine::{EngineKind, EngineOptions, Engines, Progress};
 use crate::error::Error;
 use crate::pool::{Key, Stay};
@@ -38,32 +37,45 @@ pub struct Llm(Arc<Parts>);
 
 struct Parts {
     config: Config,
-    choice: Choice,
     catalogue: Arc<Catalogue>,
     local: Arc<Local>,
     remotes: Remotes,
 }
 
 impl Llm {
-    /// Loads the configured model and starts to answer. The second value is background work that belongs to the service.
+    /// Loads the configured model and starts to answer. `why_cpu` tells why engines do not compute on a GPU. The second
+    /// value is background work that belongs to the service.
     ///
     /// # Errors
     /// When the configured model cannot be loaded.
     pub async fn start(
         config: Config,
         context: &Context,
-        choice: Choice,
+        why_cpu: &str,
         options: EngineOptions,
         engines: Arc<dyn Engines>,
         remotes: Remotes,
     ) -> Result<(Self, impl Future<Output = ()> + Send + use<>), solo_service::StartupError> {
         let catalogue = Arc::new(Catalogue::new(&config, &context.global.models_dir));
-        remotes.ready(choice.engine, catalogue.default_id()).await?;
         let (local, expiring) = Local::start(&config, context, options, engines).await?;
-        let (local, engine) = (Arc::new(local), choice.engine);
-        if engine.is_local() {
+        let local = Arc::new(local);
+        if let Some(engine) = config.engine.remote() {
+            context.status.set_engine(engine.as_str());
+            remotes.ready(engine, catalogue.default_id()).await?;
+        } else {
             let first = Arc::clone(&catalogue);
             let file = blocking(move || first.open("")).await?;
+            let engine = config.engine.named().unwrap_or_else(|| {
+                let (engine, why) = local.engines.fastest(&file);
+                let beside = if why_cpu.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({why_cpu})")
+                };
+                context.status.set_engine_reason(format!("auto: {why}{beside}"));
+                engine
+            });
+            context.status.set_engine(engine.as_str());
             let key = Key {
                 engine,
                 model: file.id.clone(),
@@ -72,7 +84,6 @@ impl Llm {
         }
         let parts = Parts {
             config,
-            choice,
             catalogue,
             local,
             remotes,
@@ -101,8 +112,8 @@ impl Llm {
     /// # Errors
     /// Whatever can be told before the request waits.
     pub async fn generate(&self, request: Generation) -> Result<Answer, Error> {
-        let engine = request.engine.unwrap_or(self.0.choice.engine);
-        if !engine.is_local() {
+        let engine = request.engine.or(self.0.config.engine.named());
+        if let Some(engine) = engine.filter(|engine| !engine.is_local()) {
             let (remotes, config) = (&self.0.remotes, &self.0.config);
             let (tools, count) = (request.visible_tools().to_vec(), request.count);
             let answer = remotes.generate(engine, request, self.default_model(), config).await?;
@@ -115,16 +126,13 @@ impl Llm {
         let seeds = seeds(request.sampling.seed, request.count);
         let places = self.0.local.places(seeds.len())?;
         let llm = self.clone();
-        let (file, job, request) = blocking(move || {
+        let (key, file, job, request) = blocking(move || {
             let file = llm.0.catalogue.open(&request.model)?;
-            let job = llm.job(engine, &file, &request)?;
-            Ok((file, job, request))
+            let key = llm.key(request.engine, &file);
+            let job = llm.job(&key, &file, &request)?;
+            Ok((key, file, job, request))
         })
         .await?;
-        let key = Key {
-            engine,
-            model: file.id.clone(),
-        };
         let answer = self.0.local.answer(key, file, &job, &seeds, places, &request);
         Ok(match request.visible_tools() {
             [] => answer,
@@ -146,7 +154,7 @@ impl Llm {
         let llm = self.clone();
         blocking(move || {
             let file = llm.0.catalogue.open(&model)?;
-            let prompt = llm.prompt(llm.0.choice.engine, &file, &input, &tools)?;
+            let prompt = llm.prompt(&llm.key(None, &file), &file, &input, &tools)?;
             let context = llm.0.local.options.context_for(&file.facts);
             Ok((prompt, file, context))
         })
@@ -169,7 +177,7 @@ impl Llm {
                 .collect())
         })
         .await?;
-        let default = self.0.choice.engine;
+        let default = self.0.config.engine.remote();
         self.0.remotes.list(default, self.default_model(), local).await
     }
 
@@ -178,8 +186,7 @@ impl Llm {
     /// # Errors
     /// [`Error::Missing`], [`Error::Damaged`].
     pub async fn get(&self, model: String) -> Result<Described, Error> {
-        let engine = self.0.choice.engine;
-        if !engine.is_local() {
+        if let Some(engine) = self.0.config.engine.remote() {
             let (id, default) = (self.0.catalogue.id_or_default(&model), self.default_model());
             return self.0.remotes.describe(engine, id, default).await;
         }
@@ -196,10 +203,12 @@ impl Llm {
         let llm = self.clone();
         Box::pin(async_stream::try_stream! {
             llm.local("its server loads its models itself")?;
-            let (catalogue, local, engine) = (Arc::clone(&llm.0.catalogue), Arc::clone(&llm.0.local), llm.0.choice.engine);
-            let id = model.clone();
-            let file = blocking(move || catalogue.open(&id)).await?;
-            let key = Key { engine, model: file.id.clone() };
+            let (local, opening, id) = (Arc::clone(&llm.0.local), llm.clone(), model.clone());
+            let (key, file) = blocking(move || {
+                let file = opening.0.catalogue.open(&id)?;
+                Ok((opening.key(None, &file), file))
+            })
+            .await?;
             // Progress that nobody can be told any more gives the loading up.
             let (told, mut progress) = mpsc::unbounded_channel();
             let watched: Progress = Arc::new(move |share| told.send(share).is_ok());
@@ -238,20 +247,29 @@ impl Llm {
     /// # Errors
     /// When the engine is not enabled.
     pub fn estimate(&self, input: &Input, tools: &[Tool]) -> Result<Option<(usize, usize)>, Error> {
-        let engine = self.0.choice.engine;
-        if engine.is_local() {
+        let Some(engine) = self.0.config.engine.remote() else {
             return Ok(None);
-        }
+        };
         Ok(Some((estimate(input, tools), self.0.remotes.context_length(engine)?)))
     }
 
     /// Refuses what only an engine of this process can do.
     fn local(&self, otherwise: &str) -> Result<(), Error> {
-        let engine = self.0.choice.engine;
-        if engine.is_local() {
-            Ok(())
-        } else {
-            Err(RemoteError::unsupported(engine, otherwise).into())
+        match self.0.config.engine.remote() {
+            None => Ok(()),
+            Some(engine) => Err(RemoteError::unsupported(engine, otherwise).into()),
+        }
+    }
+
+    /// A model on the engine of this process that a request means: the one that it asks for, or the configured one, or the
+    /// fastest.
+    fn key(&self, asked: Option<EngineKind>, file: &ModelFile) -> Key {
+        let named = asked
+            .or(self.0.config.engine.named())
+            .filter(|engine| engine.is_local());
+        Key {
+            engine: named.unwrap_or_else(|| self.0.local.engines.fastest(file).0),
+            model: file.id.clone(),
         }
     }
 
@@ -262,8 +280,9 @@ impl Llm {
                 model: id.clone(),
             })
         };
-        let configured = Some(self.0.choice.engine).filter(|engine| engine.is_local());
-        let configured = configured.unwrap_or(EngineKind::LlamaCpp);
+        let configured = file
+            .as_ref()
+            .map_or(EngineKind::LlamaCpp, |file| self.key(None, file).engine);
         let others = [EngineKind::LlamaCpp, EngineKind::Candle];
         let loaded = on(configured)
             .then_some(configured)

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use candle_core::DType;
 use half::f16;
 
+use self::kernels::Isa;
 use self::kv::{CopyBlock, Tables};
 use self::processor::Processor;
 use self::spec::Spec;
@@ -78,11 +79,8 @@ impl Candle {
                 Some(device::tensors(placed.gpus[0]).map_err(failed("opening the CUDA device"))?)
             }
         };
-        let kept = match options.kv_type {
-            KvType::F16 => DType::F16,
-            KvType::Q8 => return Err(unsupported("kv_type = \"q8_0\": it keeps keys and values in f16")),
-        };
-        Self::on(device, kept, file, options, progress)
+        check_kept(options.kv_type)?;
+        Self::on(device, DType::F16, file, options, progress)
     }
 
     /// Loads a model onto the processor, to compute by candle's own kernels with keys and values in f32: slow, and what tests
@@ -192,12 +190,55 @@ impl StepEngine for Candle {
     }
 }
 
+/// Whether it is the engine to take for a model on this processor. Tells by the header alone.
+///
+/// # Errors
+/// What speaks against it.
+pub(super) fn suits(file: &ModelFile, options: &EngineOptions) -> Result<(), String> {
+    if Isa::best() == Isa::Any {
+        return Err("candle has no kernels for this processor, only for those with AVX2".to_owned());
+    }
+    if options.maps_weights(EngineKind::Candle, file) {
+        return Err("the weights are to be mapped, and candle has them in memory".to_owned());
+    }
+    if weights::mostly_floats(&file.header) {
+        return Err("the weights are not quantised, and llama.cpp is the faster one on such prompts".to_owned());
+    }
+    let wanted = options.context_for(&file.facts);
+    let runs = || {
+        check_kept(options.kv_type)?;
+        let spec = Spec::of(&file.header, &file.facts, wanted, None)?;
+        spec.check_tensors(&file.header)?;
+        file.header
+            .tensors
+            .iter()
+            .try_for_each(|tensor| weights::dtype(tensor).map(drop))?;
+        Ok(spec.context)
+    };
+    match runs().map_err(|error: EngineError| error.to_string())? {
+        has if has < wanted => Err(format!(
+            "candle has {has} tokens of context for this model, of {wanted}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Keys and values are kept in 16 bits.
+fn check_kept(kv_type: KvType) -> Result<(), EngineError> {
+    match kv_type {
+        KvType::F16 => Ok(()),
+        KvType::Q8 => Err(unsupported("kv_type = \"q8_0\": it keeps keys and values in f16")),
+    }
+}
+
 /// A model's tokenizer, without its weights. SentencePiece vocabularies (Gemma, Phi 3, Mistral) are llama.cpp's to read:
-/// ours knows byte-level BPE.
+/// ours knows byte-level BPE. So are texts that are split in a way that ours does not know.
 pub(super) fn tokenizer(file: &ModelFile) -> Result<Arc<dyn Tokenizer>, EngineError> {
     match BpeTokenizer::of(&file.header) {
         Ok(tokenizer) => Ok(Arc::new(tokenizer)),
         Err(TokenizerError::Kind(_)) => super::llama_cpp::tokenizer(file),
+        // Where llama.cpp does not know the way either, ours names it.
+        Err(error @ TokenizerError::PreTokenizer(_)) => super::llama_cpp::tokenizer(file).map_err(|_| error.into()),
         Err(error) => Err(error.into()),
     }
 }

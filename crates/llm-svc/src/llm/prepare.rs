@@ -9,7 +9,6 @@ use crate::answer::Job;
 use crate::catalogue::ModelFile;
 use crate::chat::{ChatTemplate, Tool};
 use crate::constraint::{self, Constraint};
-use crate::engine::EngineKind;
 use crate::error::Error;
 use crate::pool::Key;
 use crate::prompt::{Prompt, PromptError, Prompter};
@@ -19,10 +18,10 @@ use crate::tools;
 
 impl Llm {
     /// What the engine has to do for a request. Whatever can be refused is refused here, before it waits.
-    pub(super) fn job(&self, engine: EngineKind, file: &Arc<ModelFile>, request: &Generation) -> Result<Job, Error> {
+    pub(super) fn job(&self, key: &Key, file: &Arc<ModelFile>, request: &Generation) -> Result<Job, Error> {
         let context = self.0.local.options.context_for(&file.facts);
         let tools = request.visible_tools();
-        let prompt = self.prompt(engine, file, &request.input, tools)?;
+        let prompt = self.prompt(key, file, &request.input, tools)?;
         check_length(&prompt, context, file)?;
         check_bias(&request.sampling, file)?;
         let max_tokens = match request.max_tokens {
@@ -32,7 +31,7 @@ impl Llm {
         Ok(Job {
             prompt: prompt.tokens,
             sampling: request.sampling.clone(),
-            constraint: self.constraint(engine, file, request)?,
+            constraint: self.constraint(key, file, request)?,
             stop: request.stop.clone(),
             max_tokens: max_tokens.min(context),
             logprobs: request.logprobs,
@@ -40,13 +39,8 @@ impl Llm {
     }
 
     /// What the answer must obey; `None`: nothing.
-    fn constraint(
-        &self,
-        engine: EngineKind,
-        file: &Arc<ModelFile>,
-        request: &Generation,
-    ) -> Result<Option<Constraint>, Error> {
-        let prompter = self.prompter(engine, file)?;
+    fn constraint(&self, key: &Key, file: &Arc<ModelFile>, request: &Generation) -> Result<Option<Constraint>, Error> {
+        let prompter = self.prompter(key, file)?;
         let format = match &request.format {
             Some(format) => Some(format.clone()),
             None => {
@@ -73,7 +67,7 @@ impl Llm {
     /// Renders and tokenizes. Takes time: not for the reactor's threads.
     pub(super) fn prompt(
         &self,
-        engine: EngineKind,
+        key: &Key,
         file: &Arc<ModelFile>,
         input: &Input,
         tools: &[Tool],
@@ -82,7 +76,7 @@ impl Llm {
         if bytes > limit {
             return Err(Error::PromptTooLarge { bytes, limit });
         }
-        let prompter = self.prompter(engine, file)?;
+        let prompter = self.prompter(key, file)?;
         let prompt = match input {
             Input::Chat(messages) => prompter.chat_with_tools(messages, tools),
             Input::Raw(text) => prompter.raw(text),
@@ -93,18 +87,14 @@ impl Llm {
         })
     }
 
-    fn prompter(&self, engine: EngineKind, file: &Arc<ModelFile>) -> Result<Arc<Prompter>, Error> {
-        let key = Key {
-            engine,
-            model: file.id.clone(),
-        };
-        if let Some(prompter) = self.0.local.loaded.prompter(&key, file) {
+    fn prompter(&self, key: &Key, file: &Arc<ModelFile>) -> Result<Arc<Prompter>, Error> {
+        if let Some(prompter) = self.0.local.loaded.prompter(key, file) {
             return Ok(prompter);
         }
-        let tokenizer: Arc<dyn Tokenizer> = match self.0.local.loaded.tokenizer(&key) {
+        let tokenizer: Arc<dyn Tokenizer> = match self.0.local.loaded.tokenizer(key) {
             Some(tokenizer) => tokenizer,
             None => {
-                let tokenizer = self.0.local.engines.tokenizer(engine, file);
+                let tokenizer = self.0.local.engines.tokenizer(key.engine, file);
                 tokenizer.map_err(|error| Error::Engine {
                     model: file.id.clone(),
                     error: Arc::new(error),
@@ -117,7 +107,7 @@ impl Llm {
             error: PromptError::Template(error),
         })?;
         let prompter = Arc::new(Prompter::new(template, tokenizer, Specials::of(&file.header)));
-        self.0.local.loaded.keep(key, file, &prompter);
+        self.0.local.loaded.keep(key.clone(), file, &prompter);
         Ok(prompter)
     }
 }

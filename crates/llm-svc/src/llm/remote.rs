@@ -41,7 +41,7 @@ impl Remotes {
     /// When a key's variable is not set, or an address or key cannot be used.
     pub fn new(
         config: &Config,
-        default: EngineKind,
+        default: Option<EngineKind>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, StartupError> {
         let key = |engine: EngineKind, variable: &str| -> Result<Option<ApiKey>, StartupError> {
@@ -60,7 +60,7 @@ impl Remotes {
         let unusable = |error: Error| StartupError::Config(error.to_string());
         let mut remotes = Self::default();
         let (openai, ollama) = (&config.openai, &config.ollama);
-        if openai.enabled || default == EngineKind::OpenAi {
+        if openai.enabled || default == Some(EngineKind::OpenAi) {
             let key = key(EngineKind::OpenAi, &openai.api_key_env)?;
             remotes.openai = Some(Remote {
                 backend: Arc::new(OpenAi::new(openai.clone(), key).map_err(unusable)?),
@@ -68,7 +68,7 @@ impl Remotes {
                 start_timeout: openai.limits.start_timeout(),
             });
         }
-        if ollama.enabled || default == EngineKind::Ollama {
+        if ollama.enabled || default == Some(EngineKind::Ollama) {
             let key = key(EngineKind::Ollama, &ollama.api_key_env)?;
             remotes.ollama = Some(Remote {
                 backend: Arc::new(Ollama::new(ollama.clone(), key).map_err(unusable)?),
@@ -79,14 +79,11 @@ impl Remotes {
         Ok(remotes)
     }
 
-    /// Waits until the server of the default engine has answered once; nothing to wait for where that is a local one.
+    /// Waits until the server of the default engine has answered once.
     ///
     /// # Errors
     /// When it does not within the configured time, or an Ollama server has not the configured model.
     pub(super) async fn ready(&self, engine: EngineKind, model: &str) -> Result<(), StartupError> {
-        if engine.is_local() {
-            return Ok(());
-        }
         let remote = self.get(engine)?;
         let until = Instant::now() + remote.start_timeout;
         let offered = loop {
@@ -170,7 +167,7 @@ impl Remotes {
     /// When the default engine's server does not answer.
     pub(super) async fn list(
         &self,
-        default: EngineKind,
+        default: Option<EngineKind>,
         model: &str,
         local: Vec<Described>,
     ) -> Result<Vec<Described>, Error> {
@@ -179,14 +176,14 @@ impl Remotes {
             let Ok(remote) = self.get(engine) else { continue };
             let offered = match remote.backend.models().await {
                 Ok(offered) => offered,
-                Err(error) if engine == default => return Err(error),
+                Err(error) if Some(engine) == default => return Err(error),
                 Err(error) => {
                     tracing::warn!(%engine, %error, "the server's models are left out of the list");
                     continue;
                 }
             };
             let described = offered.into_iter().map(|id| remote.described(engine, id));
-            if engine == default {
+            if Some(engine) == default {
                 all = described.collect();
                 all.sort_by_key(|described| !same_model(&described.id, model));
             } else {
@@ -194,11 +191,7 @@ impl Remotes {
             }
         }
         // Where a server is the default, the configured model is its own, not one of the local files.
-        all.extend(
-            local
-                .into_iter()
-                .filter(|local| default.is_local() || local.id != model),
-        );
+        all.extend(local.into_iter().filter(|local| default.is_none() || local.id != model));
         all.extend(others);
         Ok(all)
     }

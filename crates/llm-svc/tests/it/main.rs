@@ -7,6 +7,7 @@ mod config;
 mod cuda;
 mod drive;
 mod engines;
+mod fastest;
 mod grpc;
 mod lifecycle;
 mod model;

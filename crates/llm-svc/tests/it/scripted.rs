@@ -86,6 +86,10 @@ impl Engines for Scripted {
         }))
     }
 
+    fn fastest(&self, _: &ModelFile) -> (EngineKind, String) {
+        (EngineKind::LlamaCpp, "llama-cpp, as the script has it".to_owned())
+    }
+
     fn tokenizer(&self, _: EngineKind, file: &ModelFile) -> Result<Arc<dyn Tokenizer>, EngineError> {
         Ok(Arc::new(BpeTokenizer::of(&file.header)?))
     }

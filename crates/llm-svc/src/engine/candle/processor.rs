@@ -67,6 +67,8 @@ impl<T: Kept> Processor<T> {
                 return Err(EngineError::Abandoned);
             }
             layers.push(Layer::load(weights, index, &spec, &mut threads)?);
+            // What is packed is in memory once, not twice.
+            weights.release();
         }
         Ok(Self {
             memory: Memory::new(&spec, blocks),

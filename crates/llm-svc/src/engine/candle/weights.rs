@@ -8,6 +8,8 @@ use std::sync::Arc;
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Result as CandleResult};
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 
 use super::{EngineError, failed, unsupported};
 use crate::catalogue::ModelFile;
@@ -40,6 +42,15 @@ impl<'a> Weights<'a> {
         let map = unsafe { Mmap::map(&handle) }.map_err(failed("mapping the file"))?;
         let map = Arc::new(map);
         Ok(Self { file, map })
+    }
+
+    /// Lets go of what has been read: it comes back from the file where it is needed again.
+    pub(super) fn release(&self) {
+        // SAFETY: the map is shared and read-only, so its pages hold what the file holds, before and after.
+        #[cfg(unix)]
+        if let Err(error) = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) } {
+            tracing::debug!(%error, "the system keeps the pages of the model's file");
+        }
     }
 
     pub(super) fn header(&self) -> &'a Header {
@@ -152,8 +163,18 @@ fn missing(name: &str) -> EngineError {
     unsupported(format!("tensor `{name}` is missing"))
 }
 
+/// True where more than half of the bytes are numbers that are not quantised.
+pub(super) fn mostly_floats(header: &Header) -> bool {
+    let float = |tensor: &TensorInfo| matches!(tensor.kind.name, "F32" | "F16" | "BF16");
+    let bytes = |wanted: bool| {
+        let tensors = header.tensors.iter().filter(|tensor| float(tensor) == wanted);
+        tensors.map(|tensor| tensor.bytes).fold(0, u64::saturating_add)
+    };
+    bytes(true) > bytes(false)
+}
+
 /// candle's name for a storage type.
-fn dtype(info: &TensorInfo) -> Result<GgmlDType, EngineError> {
+pub(super) fn dtype(info: &TensorInfo) -> Result<GgmlDType, EngineError> {
     Ok(match info.kind.name {
         "F32" => GgmlDType::F32,
         "F16" => GgmlDType::F16,
