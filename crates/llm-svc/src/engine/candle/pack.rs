@@ -159,7 +159,7 @@ fn put_codes(width: Width, codes: &[u8], lane: usize, room: &mut [u8]) {
         // Groups 0 to 3 are low nibbles, 4 to 7 high ones.
         room[64 * (group % 4) + byte] |= (code & 0x0F) << (4 * (group / 4));
         match width {
-            Width::Five => room[256 + 8 * group + byte / 8] |= (code >> 4) << (byte % 8),
+            Width::Five => room[256 + byte] |= (code >> 4) << group,
             Width::Six => room[256 + 64 * (group / 4) + byte] |= (code >> 4) << (2 * (group % 4)),
             Width::Four | Width::Eight => {}
         }

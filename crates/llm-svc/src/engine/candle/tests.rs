@@ -78,60 +78,76 @@ const TYPES: [GgmlDType; 13] = [
     GgmlDType::Q6K,
 ];
 
+const INPUTS: usize = 512;
+const OUTPUTS: usize = 40;
+
 #[test]
 fn products_are_those_of_the_unpacked_weights() {
-    const INPUTS: usize = 512;
-    const OUTPUTS: usize = 40;
-    let bias = numbers(OUTPUTS, 3);
     for dtype in TYPES {
-        let weights = Tensor::from_vec(numbers(INPUTS * OUTPUTS, 7), (OUTPUTS, INPUTS), &Device::Cpu).unwrap();
-        let weights = QTensor::quantize(&weights, dtype).unwrap();
-        let exact: Vec<f32> = weights
-            .dequantize(&Device::Cpu)
-            .unwrap()
-            .flatten_all()
-            .unwrap()
-            .to_vec1()
-            .unwrap();
-        let stored = Stored::of_bytes(&weights.data().unwrap(), dtype, OUTPUTS, INPUTS);
-        let linear = Linear::new(stored, Some(bias.clone()), &mut Threads::new(2).unwrap()).unwrap();
-        let rows = numbers(15 * INPUTS, 11);
-        let isas = Isa::available();
-        let reference = apply(&linear, &rows, INPUTS, OUTPUTS, isas[0]);
-        let rounded = quantise(&rows, INPUTS, isas[0]);
-        let float = matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
-        for (row, results) in reference.chunks_exact(OUTPUTS).enumerate() {
-            for (output, result) in results.iter().enumerate() {
-                let x = |input: usize| {
-                    let chunk = &rounded[row * INPUTS / CHUNK + input / CHUNK];
-                    match float {
-                        true => f64::from(rows[row * INPUTS + input]),
-                        false => f64::from(chunk.scale) * f64::from(chunk.codes[input % CHUNK]),
-                    }
-                };
-                let weight = |input: usize| f64::from(exact[output * INPUTS + input]);
-                let sum: f64 = (0..INPUTS).map(|input| x(input) * weight(input)).sum();
-                let wanted = sum + f64::from(bias[output]) + 0.5;
-                assert!(
-                    (f64::from(*result) - wanted).abs() < 2e-4,
-                    "{dtype:?} row {row} output {output}: {result}, not {wanted}"
-                );
-            }
-        }
-        for isa in isas {
-            assert_eq!(
-                bits(&reference),
-                bits(&apply(&linear, &rows, INPUTS, OUTPUTS, isa)),
-                "{dtype:?} on {isa:?}"
+        check_products(dtype, numbers(INPUTS * OUTPUTS, 7), &numbers(15 * INPUTS, 11), 2e-4);
+    }
+}
+
+#[test]
+fn sums_of_the_largest_codes_fit_where_they_are_summed() {
+    // In each block one weight gives the scale, all others have its largest code, and activations have all one sign.
+    let weight = |index: usize| if index.is_multiple_of(32) { -1.0 } else { 0.98 };
+    let rows = [vec![1.0; 3 * INPUTS], vec![-1.0; 2 * INPUTS]].concat();
+    for dtype in TYPES {
+        check_products(dtype, (0..INPUTS * OUTPUTS).map(weight).collect(), &rows, 2e-3);
+    }
+}
+
+/// Holds the products of `rows` with weights that are stored so against plain sums, and all instructions and any number of
+/// rows against each other.
+fn check_products(dtype: GgmlDType, weights: Vec<f32>, rows: &[f32], tolerance: f64) {
+    let bias = numbers(OUTPUTS, 3);
+    let weights = Tensor::from_vec(weights, (OUTPUTS, INPUTS), &Device::Cpu).unwrap();
+    let weights = QTensor::quantize(&weights, dtype).unwrap();
+    let exact: Vec<f32> = weights
+        .dequantize(&Device::Cpu)
+        .unwrap()
+        .flatten_all()
+        .unwrap()
+        .to_vec1()
+        .unwrap();
+    let stored = Stored::of_bytes(&weights.data().unwrap(), dtype, OUTPUTS, INPUTS);
+    let linear = Linear::new(stored, Some(bias.clone()), &mut Threads::new(2).unwrap()).unwrap();
+    let isas = Isa::available();
+    let reference = apply(&linear, rows, INPUTS, OUTPUTS, isas[0]);
+    let rounded = quantise(rows, INPUTS, isas[0]);
+    let float = matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
+    for (row, results) in reference.chunks_exact(OUTPUTS).enumerate() {
+        for (output, result) in results.iter().enumerate() {
+            let x = |input: usize| {
+                let chunk = &rounded[row * INPUTS / CHUNK + input / CHUNK];
+                match float {
+                    true => f64::from(rows[row * INPUTS + input]),
+                    false => f64::from(chunk.scale) * f64::from(chunk.codes[input % CHUNK]),
+                }
+            };
+            let weight = |input: usize| f64::from(exact[output * INPUTS + input]);
+            let sum: f64 = (0..INPUTS).map(|input| x(input) * weight(input)).sum();
+            let wanted = sum + f64::from(bias[output]) + 0.5;
+            assert!(
+                (f64::from(*result) - wanted).abs() < tolerance,
+                "{dtype:?} row {row} output {output}: {result}, not {wanted}"
             );
-            for count in [1, 2, 3, 5, 9] {
-                let some = apply(&linear, &rows[..count * INPUTS], INPUTS, OUTPUTS, isa);
-                assert_eq!(
-                    bits(&reference[..count * OUTPUTS]),
-                    bits(&some),
-                    "{dtype:?}: {count} rows on {isa:?}"
-                );
-            }
+        }
+    }
+    for isa in isas {
+        assert_eq!(
+            bits(&reference),
+            bits(&apply(&linear, rows, INPUTS, OUTPUTS, isa)),
+            "{dtype:?} on {isa:?}"
+        );
+        for count in [1, 2, 3, 5, 9].into_iter().filter(|count| count * INPUTS <= rows.len()) {
+            let some = apply(&linear, &rows[..count * INPUTS], INPUTS, OUTPUTS, isa);
+            assert_eq!(
+                bits(&reference[..count * OUTPUTS]),
+                bits(&some),
+                "{dtype:?}: {count} rows on {isa:?}"
+            );
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) trait Lanes: Copy {
     /// Sixteen times four bytes.
     type Bytes: Copy;
 
-    /// True when registers are many and long, so that more rows are worked on at once.
+    /// True where more rows are worked on at once: unpacking codes once for them saves more than keeping their sums costs.
     const WIDE: bool;
     /// What [`Lanes::dot_eight`] adds to each signed code.
     const EIGHT_ZERO: i32;
@@ -49,13 +49,15 @@ pub(crate) trait Lanes: Copy {
     unsafe fn eights(at: *const u8) -> Self::Bytes;
     /// 64 bytes as they are.
     unsafe fn bytes(at: *const u8) -> Self::Bytes;
-    /// Adds 16 to the bytes whose bit is set in 8 bytes.
-    unsafe fn add_bits(codes: Self::Bytes, at: *const u8) -> Self::Bytes;
+    /// Adds 16 times the bit of `bits` that stands at `PLACE` to each byte.
+    unsafe fn add_bits<const PLACE: u32>(codes: Self::Bytes, bits: Self::Bytes) -> Self::Bytes;
     /// Adds 16 times the two bits of `pairs` that stand at `2 * PLACE` to each byte.
     unsafe fn add_pairs<const PLACE: u32>(codes: Self::Bytes, pairs: Self::Bytes) -> Self::Bytes;
-    /// Adds to each lane the products of its four codes (0 to 127) and the four signed bytes of `x`.
-    unsafe fn dot(sum: Self::Int, codes: Self::Bytes, x: i32) -> Self::Int;
-    /// The same for [`Lanes::eights`]: codes of −128 to 127, each plus [`Lanes::EIGHT_ZERO`].
+    /// Adds to each lane the products of its codes (0 to 127) and signed bytes (−127 to 127), four of each for each of
+    /// `codes`; the bytes stand at `x`. The codes are so small, or so few, that twice as many products as there are `codes`
+    /// have a sum of 16 bits.
+    unsafe fn dots(sum: Self::Int, codes: &[Self::Bytes], x: *const i32) -> Self::Int;
+    /// The same of one `x` for [`Lanes::eights`]: codes of −128 to 127, each plus [`Lanes::EIGHT_ZERO`].
     unsafe fn dot_eight(sum: Self::Int, codes: Self::Bytes, x: i32) -> Self::Int;
 
     /// The sum of all lanes, halves first.
@@ -181,24 +183,27 @@ impl Lanes for Portable {
         unsafe { at.cast::<Self::Bytes>().read_unaligned() }
     }
     #[inline(always)]
-    unsafe fn add_bits(codes: Self::Bytes, at: *const u8) -> Self::Bytes {
-        // SAFETY: the caller's promise.
-        let bits = u64::from_le_bytes(unsafe { at.cast::<[u8; 8]>().read_unaligned() });
-        each_byte(|byte| codes[byte] + (((bits >> byte) & 1) as u8) * 16)
+    unsafe fn add_bits<const PLACE: u32>(codes: Self::Bytes, bits: Self::Bytes) -> Self::Bytes {
+        each_byte(|byte| codes[byte] | (((bits[byte] >> PLACE) & 1) << 4))
     }
     #[inline(always)]
     unsafe fn add_pairs<const PLACE: u32>(codes: Self::Bytes, pairs: Self::Bytes) -> Self::Bytes {
         each_byte(|byte| codes[byte] | (((pairs[byte] >> (2 * PLACE)) & 3) << 4))
     }
     #[inline(always)]
-    unsafe fn dot(sum: Self::Int, codes: Self::Bytes, x: i32) -> Self::Int {
-        let x = x.to_le_bytes().map(|byte| i32::from(byte as i8));
-        let product = |lane: usize| {
-            (0..4)
-                .map(|byte| i32::from(codes[4 * lane + byte]) * x[byte])
-                .sum::<i32>()
-        };
-        each(|lane| sum[lane] + product(lane))
+    unsafe fn dots(mut sum: Self::Int, codes: &[Self::Bytes], x: *const i32) -> Self::Int {
+        for (group, codes) in codes.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            let x = unsafe { x.wrapping_add(group).read_unaligned() };
+            let x = x.to_le_bytes().map(|byte| i32::from(byte as i8));
+            let product = |lane: usize| {
+                (0..4)
+                    .map(|byte| i32::from(codes[4 * lane + byte]) * x[byte])
+                    .sum::<i32>()
+            };
+            sum = each(|lane| sum[lane] + product(lane));
+        }
+        sum
     }
     #[inline(always)]
     unsafe fn dot_eight(sum: Self::Int, codes: Self::Bytes, x: i32) -> Self::Int {

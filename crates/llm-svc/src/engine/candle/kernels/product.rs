@@ -14,7 +14,7 @@ use super::{Kernel, Lanes};
 pub(crate) enum Width {
     /// Two codes to a byte.
     Four,
-    /// The same and a bit for each.
+    /// The same and a bit for each, eight groups' bits to a byte.
     Five,
     /// The same and two bits for each.
     Six,
@@ -108,11 +108,13 @@ pub(crate) struct Product {
 /// How codes are taken out of a tile.
 trait Codes {
     const WIDTH: Width;
+    /// Groups of four whose products are summed at once: as many as [`Lanes::dots`] takes of such codes.
+    const TOGETHER: usize;
     unsafe fn unpack<S: Lanes>(at: *const u8) -> [S::Bytes; 8];
     #[inline(always)]
-    unsafe fn dot<S: Lanes>(sum: S::Int, codes: S::Bytes, x: i32) -> S::Int {
+    unsafe fn dots<S: Lanes>(sum: S::Int, codes: &[S::Bytes], x: *const i32) -> S::Int {
         // SAFETY: the kernel's promise.
-        unsafe { S::dot(sum, codes, x) }
+        unsafe { S::dots(sum, codes, x) }
     }
     /// The code that stands for zero.
     #[inline(always)]
@@ -129,6 +131,7 @@ struct Eight;
 // SAFETY of the blocks: the kernel's promise that a tile's bytes are there.
 impl Codes for Four {
     const WIDTH: Width = Width::Four;
+    const TOGETHER: usize = 8;
     #[inline(always)]
     unsafe fn unpack<S: Lanes>(at: *const u8) -> [S::Bytes; 8] {
         unsafe {
@@ -143,20 +146,21 @@ impl Codes for Four {
 
 impl Codes for Five {
     const WIDTH: Width = Width::Five;
+    const TOGETHER: usize = 4;
     #[inline(always)]
     unsafe fn unpack<S: Lanes>(at: *const u8) -> [S::Bytes; 8] {
         unsafe {
-            let bits = at.wrapping_add(256);
+            let bits = S::bytes(at.wrapping_add(256));
             let [a, b, c, d, e, f, g, h] = Four::unpack::<S>(at);
             [
-                S::add_bits(a, bits),
-                S::add_bits(b, bits.wrapping_add(8)),
-                S::add_bits(c, bits.wrapping_add(16)),
-                S::add_bits(d, bits.wrapping_add(24)),
-                S::add_bits(e, bits.wrapping_add(32)),
-                S::add_bits(f, bits.wrapping_add(40)),
-                S::add_bits(g, bits.wrapping_add(48)),
-                S::add_bits(h, bits.wrapping_add(56)),
+                S::add_bits::<0>(a, bits),
+                S::add_bits::<1>(b, bits),
+                S::add_bits::<2>(c, bits),
+                S::add_bits::<3>(d, bits),
+                S::add_bits::<4>(e, bits),
+                S::add_bits::<5>(f, bits),
+                S::add_bits::<6>(g, bits),
+                S::add_bits::<7>(h, bits),
             ]
         }
     }
@@ -164,6 +168,7 @@ impl Codes for Five {
 
 impl Codes for Six {
     const WIDTH: Width = Width::Six;
+    const TOGETHER: usize = 2;
     #[inline(always)]
     unsafe fn unpack<S: Lanes>(at: *const u8) -> [S::Bytes; 8] {
         unsafe {
@@ -185,6 +190,7 @@ impl Codes for Six {
 
 impl Codes for Eight {
     const WIDTH: Width = Width::Eight;
+    const TOGETHER: usize = 1;
     #[inline(always)]
     unsafe fn unpack<S: Lanes>(at: *const u8) -> [S::Bytes; 8] {
         unsafe {
@@ -201,8 +207,11 @@ impl Codes for Eight {
         }
     }
     #[inline(always)]
-    unsafe fn dot<S: Lanes>(sum: S::Int, codes: S::Bytes, x: i32) -> S::Int {
-        unsafe { S::dot_eight(sum, codes, x) }
+    unsafe fn dots<S: Lanes>(mut sum: S::Int, codes: &[S::Bytes], x: *const i32) -> S::Int {
+        for (group, &codes) in codes.iter().enumerate() {
+            sum = unsafe { S::dot_eight(sum, codes, x.wrapping_add(group).read_unaligned()) };
+        }
+        sum
     }
     #[inline(always)]
     fn zero<S: Lanes>(_: i32) -> i32 {
@@ -366,13 +375,13 @@ unsafe fn dots<S: Lanes, C: Codes>(
     to: usize,
     x: &Chunk,
 ) -> S::Int {
-    let fours = x.codes.as_ptr();
-    for group in from..to {
+    let fours = x.codes.as_ptr().cast::<i32>();
+    for group in (from..to).step_by(C::TOGETHER) {
         // SAFETY: eight groups of four codes.
-        unsafe {
-            let four = fours.wrapping_add(4 * group).cast::<i32>().read_unaligned();
-            sum = C::dot::<S>(sum, codes[group], four);
-        }
+        sum = unsafe {
+            let codes = &codes[group..to.min(group + C::TOGETHER)];
+            C::dots::<S>(sum, codes, fours.wrapping_add(group))
+        };
     }
     sum
 }

@@ -110,10 +110,19 @@ impl Lanes for One {
         unsafe { _mm512_loadu_si512(at.cast()) }
     }
     #[inline(always)]
-    unsafe fn add_bits(codes: __m512i, at: *const u8) -> __m512i {
+    unsafe fn add_bits<const PLACE: u32>(codes: __m512i, bits: __m512i) -> __m512i {
         unsafe {
-            let bits = at.cast::<u64>().read_unaligned();
-            _mm512_mask_add_epi8(codes, bits, codes, _mm512_set1_epi8(16))
+            let placed = match PLACE {
+                0 => _mm512_slli_epi16::<4>(bits),
+                1 => _mm512_slli_epi16::<3>(bits),
+                2 => _mm512_slli_epi16::<2>(bits),
+                3 => _mm512_slli_epi16::<1>(bits),
+                4 => bits,
+                5 => _mm512_srli_epi16::<1>(bits),
+                6 => _mm512_srli_epi16::<2>(bits),
+                _ => _mm512_srli_epi16::<3>(bits),
+            };
+            _mm512_or_si512(codes, _mm512_and_si512(placed, _mm512_set1_epi8(0x10)))
         }
     }
     #[inline(always)]
@@ -129,8 +138,14 @@ impl Lanes for One {
         }
     }
     #[inline(always)]
-    unsafe fn dot(sum: __m512i, codes: __m512i, x: i32) -> __m512i {
-        unsafe { _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(x)) }
+    unsafe fn dots(mut sum: __m512i, codes: &[__m512i], x: *const i32) -> __m512i {
+        for (group, &codes) in codes.iter().enumerate() {
+            sum = unsafe {
+                let x = x.wrapping_add(group).read_unaligned();
+                _mm512_dpbusd_epi32(sum, codes, _mm512_set1_epi32(x))
+            };
+        }
+        sum
     }
     #[inline(always)]
     unsafe fn dot_eight(sum: __m512i, codes: __m512i, x: i32) -> __m512i {
@@ -157,18 +172,6 @@ impl<const VNNI: bool> Two<VNNI> {
             _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
         }
     }
-
-    #[inline(always)]
-    unsafe fn half_of_bits(codes: __m256i, bits: u32) -> __m256i {
-        unsafe {
-            // Each byte fetches the byte of its bit, then looks at that bit.
-            let spread = _mm256_setr_epi64x(0, 0x0101_0101_0101_0101, 0x0202_0202_0202_0202, 0x0303_0303_0303_0303);
-            let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
-            let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits as i32), spread);
-            let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
-            _mm256_or_si256(codes, _mm256_and_si256(set, _mm256_set1_epi8(16)))
-        }
-    }
 }
 
 impl<const VNNI: bool> Lanes for Two<VNNI> {
@@ -176,7 +179,7 @@ impl<const VNNI: bool> Lanes for Two<VNNI> {
     type Int = Pair<__m256i>;
     type Bytes = Pair<__m256i>;
 
-    const WIDE: bool = false;
+    const WIDE: bool = true;
     const EIGHT_ZERO: i32 = 0;
 
     #[inline(always)]
@@ -273,13 +276,22 @@ impl<const VNNI: bool> Lanes for Two<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn add_bits(codes: Self::Bytes, at: *const u8) -> Self::Bytes {
+    unsafe fn add_bits<const PLACE: u32>(codes: Self::Bytes, bits: Self::Bytes) -> Self::Bytes {
         unsafe {
-            let bits = at.cast::<u64>().read_unaligned();
-            [
-                Self::half_of_bits(codes[0], bits as u32),
-                Self::half_of_bits(codes[1], (bits >> 32) as u32),
-            ]
+            let add = |codes, bits| {
+                let placed = match PLACE {
+                    0 => _mm256_slli_epi16::<4>(bits),
+                    1 => _mm256_slli_epi16::<3>(bits),
+                    2 => _mm256_slli_epi16::<2>(bits),
+                    3 => _mm256_slli_epi16::<1>(bits),
+                    4 => bits,
+                    5 => _mm256_srli_epi16::<1>(bits),
+                    6 => _mm256_srli_epi16::<2>(bits),
+                    _ => _mm256_srli_epi16::<3>(bits),
+                };
+                _mm256_or_si256(codes, _mm256_and_si256(placed, _mm256_set1_epi8(0x10)))
+            };
+            [add(codes[0], bits[0]), add(codes[1], bits[1])]
         }
     }
     #[inline(always)]
@@ -298,10 +310,29 @@ impl<const VNNI: bool> Lanes for Two<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn dot(sum: Self::Int, codes: Self::Bytes, x: i32) -> Self::Int {
+    unsafe fn dots(mut sum: Self::Int, codes: &[Self::Bytes], x: *const i32) -> Self::Int {
         unsafe {
-            let x = _mm256_set1_epi32(x);
-            [Self::products(sum[0], codes[0], x), Self::products(sum[1], codes[1], x)]
+            let splat = |group| _mm256_set1_epi32(x.wrapping_add(group).read_unaligned());
+            if VNNI {
+                for (group, codes) in codes.iter().enumerate() {
+                    let x = splat(group);
+                    sum = [Self::products(sum[0], codes[0], x), Self::products(sum[1], codes[1], x)];
+                }
+                return sum;
+            }
+            // Products are summed in 16 bits, where they fit, and are widened once.
+            let mut pairs = [_mm256_setzero_si256(); 2];
+            for (group, codes) in codes.iter().enumerate() {
+                let x = splat(group);
+                for half in 0..2 {
+                    pairs[half] = _mm256_add_epi16(pairs[half], _mm256_maddubs_epi16(codes[half], x));
+                }
+            }
+            let widened = |pairs| _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+            [
+                _mm256_add_epi32(sum[0], widened(pairs[0])),
+                _mm256_add_epi32(sum[1], widened(pairs[1])),
+            ]
         }
     }
     #[inline(always)]
