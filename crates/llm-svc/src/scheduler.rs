@@ -2,8 +2,8 @@
 //!
 //! Requests wait, run, and leave between any two steps. A step takes the next token of running answers and pieces of
 //! prompts, as much as the [`pace`] allows, so that a long prompt never holds up others for more than one step. Who goes
-//! first: the higher priority, then the client with fewer running requests, then the one served longest ago, then age (`order.rs`); and
-//! whoever was passed over for long moves up.
+//! first: the higher priority, then the client with fewer running requests, then who came, or whose client was served,
+//! longest ago (`order.rs`); and whoever was passed over for long, or overtaken often, moves up.
 //! Where room runs out, the lowest priority is set back: its keys and values become ordinary cache, and it goes on from
 //! what is left of them.
 //!
@@ -97,6 +97,8 @@ struct Sequence {
     stepped: u64,
     /// Steps in which higher ones went on and it did not, less those that it was in, since it was last moved up.
     passed_over: u64,
+    /// Later ones of its priority that got a slot before it.
+    overtaken: usize,
     admitted: bool,
 }
 
@@ -124,6 +126,7 @@ impl Scheduler {
             arrived: self.clock,
             stepped: 0,
             passed_over: 0,
+            overtaken: 0,
             admitted: false,
         });
     }
@@ -227,6 +230,7 @@ impl Scheduler {
             };
             self.clock += 1;
             let clock = self.clock;
+            self.overtake(index);
             let sequence = &mut self.sequences[index];
             sequence.slot = Some(slot);
             admitted.push(Admitted {

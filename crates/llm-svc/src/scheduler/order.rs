@@ -11,6 +11,9 @@ const SHARED_EVERY: u64 = 16;
 /// Steps that may pass a request over for higher ones, until it counts as one of the next higher priority: whatever the
 /// load, everybody's turn comes. A short spoken answer has as many tokens: it moves nobody up by more than a level.
 pub(super) const PATIENCE: u64 = 64;
+/// Later ones of the same priority that may get a slot before a request because their clients have fewer running, or were
+/// served longer ago; then it is next. Strangers come without end, and each has nothing running.
+pub(super) const COURTESY: usize = 32;
 /// A prompt waits for another that is being computed where that saves at least this many tokens.
 const WORTH_WAITING: usize = 16;
 
@@ -76,11 +79,26 @@ impl Scheduler {
                 .filter(|other| other.slot.is_some() && other.ask.client == *client);
             (
                 Reverse(sequence.ask.priority),
+                sequence.overtaken < COURTESY,
                 theirs.count(),
-                self.served.get(client).copied().unwrap_or(0),
+                // A client that has never been served comes in at its arrival, not before all others: in a stream of
+                // strangers, nobody who has been here before would ever have his turn.
+                self.served
+                    .get(client)
+                    .map_or(sequence.arrived, |&served| served.max(sequence.arrived)),
                 sequence.arrived,
             )
         })
+    }
+
+    /// Counts whom a request overtakes that gets a slot.
+    pub(super) fn overtake(&mut self, index: usize) {
+        let (arrived, priority) = (self.sequences[index].arrived, self.sequences[index].ask.priority);
+        for other in &mut self.sequences {
+            if other.slot.is_none() && other.arrived < arrived && other.ask.priority == priority {
+                other.overtaken += 1;
+            }
+        }
     }
 
     /// Whether somebody of the same or a higher priority is computing what this prompt begins with.
