@@ -10,7 +10,6 @@ use std::time::Instant;
 use llm_svc::catalogue::ModelFile;
 use llm_svc::device::{Device, DeviceSetting};
 use llm_svc::engine::{Candle, EngineOptions, KvType, LlamaCpp, Logits, Run, Slot, StepEngine, Weights};
-
 use solo_service::memory::resident_bytes;
 
 type Failure = Box<dyn std::error::Error>;

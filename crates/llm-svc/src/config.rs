@@ -107,17 +107,6 @@ impl EngineSetting {
     }
 }
 
-impl From<EngineKind> for EngineSetting {
-    fn from(kind: EngineKind) -> Self {
-        match kind {
-            EngineKind::LlamaCpp => Self::LlamaCpp,
-            EngineKind::Candle => Self::Candle,
-            EngineKind::OpenAi => Self::OpenAi,
-            EngineKind::Ollama => Self::Ollama,
-        }
-    }
-}
-
 impl ServiceConfig for Config {
     fn listen(&self) -> SocketAddr {
         self.listen

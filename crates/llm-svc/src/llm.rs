@@ -9,7 +9,8 @@ mod prepare;
 mod remote;
 mod terms;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::BoxStream;
 use solo_service::{Context, WorkerError};
@@ -40,6 +41,8 @@ struct Parts {
     catalogue: Arc<Catalogue>,
     local: Arc<Local>,
     remotes: Remotes,
+    /// The fastest engine of each model that was asked for, and the file that it was chosen by.
+    fastest: Mutex<HashMap<String, (Arc<ModelFile>, EngineKind)>>,
 }
 
 impl Llm {
@@ -87,6 +90,7 @@ impl Llm {
             catalogue,
             local,
             remotes,
+            fastest: Mutex::default(),
         };
         Ok((Self(Arc::new(parts)), expiring))
     }
@@ -263,14 +267,27 @@ impl Llm {
 
     /// A model on the engine of this process that a request means: the one that it asks for, or the configured one, or the
     /// fastest.
-    fn key(&self, asked: Option<EngineKind>, file: &ModelFile) -> Key {
-        let named = asked
-            .or(self.0.config.engine.named())
-            .filter(|engine| engine.is_local());
+    fn key(&self, asked: Option<EngineKind>, file: &Arc<ModelFile>) -> Key {
+        let named = asked.or(self.0.config.engine.named());
+        let named = named.filter(|engine| engine.is_local());
         Key {
-            engine: named.unwrap_or_else(|| self.0.local.engines.fastest(file).0),
+            engine: named.unwrap_or_else(|| self.fastest(file)),
             model: file.id.clone(),
         }
+    }
+
+    /// The fastest engine of this process for a model. Looks at the whole header and at the machine, once for each file.
+    fn fastest(&self, file: &Arc<ModelFile>) -> EngineKind {
+        // Entries are whole or absent: a panic elsewhere cannot leave one half-written.
+        let mut known = self.0.fastest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, engine)) = known.get(&file.id)
+            && Arc::ptr_eq(of, file)
+        {
+            return *engine;
+        }
+        let (engine, _) = self.0.local.engines.fastest(file);
+        known.insert(file.id.clone(), (Arc::clone(file), engine));
+        engine
     }
 
     fn describe(&self, id: String, file: Option<Arc<ModelFile>>) -> Described {

@@ -13,7 +13,7 @@ const SHARED_EVERY: u64 = 16;
 pub(super) const PATIENCE: u64 = 64;
 /// Later ones of the same priority that may get a slot before a request because their clients have fewer running, or were
 /// served longer ago; then it is next. Strangers come without end, and each has nothing running.
-pub(super) const COURTESY: usize = 32;
+const COURTESY: usize = 32;
 /// A prompt waits for another that is being computed where that saves at least this many tokens.
 const WORTH_WAITING: usize = 16;
 
