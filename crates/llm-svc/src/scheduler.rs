@@ -1,7 +1,8 @@
 //! Who runs in this step: continuous batching over one engine.
 //!
 //! Requests wait, run, and leave between any two steps. A step takes the next token of running answers and pieces of
-//! prompts, as much as the [`pace`] allows, so that a long prompt never holds up others for more than one step. Who goes
+//! prompts, as much as the [`pace`] allows, so that a long prompt never holds up others for more than one step; where answers
+//! would take much of it, they are left out of every other one, and whoever waits for a first token has it sooner. Who goes
 //! first: the higher priority, then the client with fewer running requests, then who came, or whose client was served,
 //! longest ago (`order.rs`); and whoever was passed over for long, or overtaken often, moves up.
 //! Where room runs out, the lowest priority is set back: its keys and values become ordinary cache, and it goes on from
@@ -95,6 +96,8 @@ struct Sequence {
     arrived: u64,
     /// When it was last in a step.
     stepped: u64,
+    /// True when its next token could have been computed in the last step and was not.
+    held: bool,
     /// Steps in which higher ones went on and it did not, less those that it was in, since it was last moved up.
     passed_over: u64,
     /// Later ones of its priority that got a slot before it.
@@ -125,6 +128,7 @@ impl Scheduler {
             slot: None,
             arrived: self.clock,
             stepped: 0,
+            held: false,
             passed_over: 0,
             overtaken: 0,
             admitted: false,
@@ -300,6 +304,11 @@ impl Scheduler {
                 piece.slot,
                 &sequence.tokens[piece.position..piece.position + piece.count],
             );
+        }
+        for index in 0..self.sequences.len() {
+            let sequence = &self.sequences[index];
+            let ready = sequence.slot.is_some() && self.pending(index) == 1;
+            self.sequences[index].held = ready && sequence.stepped != self.clock;
         }
         self.age();
     }

@@ -14,6 +14,8 @@ pub(super) const PATIENCE: u64 = 64;
 /// Later ones of the same priority that may get a slot before a request because their clients have fewer running, or were
 /// served longer ago; then it is next. Strangers come without end, and each has nothing running.
 const COURTESY: usize = 32;
+/// The part of a step from which on answers are left out of every other one while prompts are computed: a quarter.
+const MUCH: usize = 4;
 /// A prompt waits for another that is being computed where that saves at least this many tokens.
 const WORTH_WAITING: usize = 16;
 
@@ -51,6 +53,10 @@ impl Scheduler {
             return vec![(index, self.pace.piece(start, self.pending(index)))];
         }
         let mut left = self.pace.tokens();
+        let held = answers.iter().any(|&index| self.sequences[index].held);
+        if !held && MUCH * answers.len() >= left {
+            answers.clear();
+        }
         answers.truncate(left);
         left -= answers.len();
         let mut chosen: Vec<(usize, usize)> = answers.into_iter().map(|index| (index, 1)).collect();

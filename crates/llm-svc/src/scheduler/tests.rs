@@ -133,6 +133,37 @@ fn answers_go_on_while_a_long_prompt_is_computed() {
 }
 
 #[test]
+fn many_answers_go_on_in_every_other_step_while_a_long_prompt_is_computed() {
+    let mut world = World::new(8, 8, 128);
+    for id in 0..6 {
+        world.submit(id, "a", Priority::Normal, own(id, 5), 200);
+    }
+    while (0..6).any(|id| world.scheduler.computed_tokens(id) < 8) {
+        world.step();
+    }
+    world.submit(6, "b", Priority::Normal, own(6, 600), 1);
+    let mut alone = 0;
+    let mut steps = 0;
+    let mut waited = [0; 6];
+    while world.finished.is_empty() {
+        let step = world.step();
+        steps += 1;
+        alone += usize::from(step.pieces.len() == 1);
+        for id in 0..6 {
+            let taken = step.pieces.iter().any(|piece| piece.id == id as Id);
+            waited[id] = if taken { 0 } else { waited[id] + 1 };
+            assert!(waited[id] <= 1, "{step:?}");
+        }
+    }
+    assert_eq!(world.finished, [6]);
+    assert!(
+        alone.abs_diff(steps - alone) <= 1,
+        "{alone} of {steps} steps were the prompt's alone"
+    );
+    world.run();
+}
+
+#[test]
 fn nobody_waits_for_ever_while_higher_priorities_keep_coming() {
     let mut world = World::new(2, 4, 64);
     world.submit(0, "late", Priority::Background, own(0, 5), 3);
