@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let demand = Demand {
-        context: facts.trained_context,
+        context: u64::from(facts.trained_context),
         kv: KvType::Q8_0,
         batch: 512,
     };
