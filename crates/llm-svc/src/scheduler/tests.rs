@@ -149,10 +149,10 @@ fn many_answers_go_on_in_every_other_step_while_a_long_prompt_is_computed() {
         let step = world.step();
         steps += 1;
         alone += usize::from(step.pieces.len() == 1);
-        for id in 0..6 {
-            let taken = step.pieces.iter().any(|piece| piece.id == id as Id);
-            waited[id] = if taken { 0 } else { waited[id] + 1 };
-            assert!(waited[id] <= 1, "{step:?}");
+        for (id, waited) in (0..).zip(&mut waited) {
+            let taken = step.pieces.iter().any(|piece| piece.id == id);
+            *waited = if taken { 0 } else { *waited + 1 };
+            assert!(*waited <= 1, "{step:?}");
         }
     }
     assert_eq!(world.finished, [6]);
