@@ -2,6 +2,10 @@
 //! result is written.
 
 pub mod llm;
+pub mod process;
+pub mod report;
+pub mod voice;
+pub mod wake;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -38,6 +42,19 @@ impl Spread {
             max: values[values.len() - 1],
         }
     }
+}
+
+/// The value that a share of the measurements does not exceed (nearest rank): 0.95 of 20 is the second largest, of eight the
+/// largest.
+///
+/// # Panics
+/// Without any measurement.
+pub fn percentile(values: impl IntoIterator<Item = f64>, share: f64) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    assert!(!values.is_empty(), "nothing was measured");
+    values.sort_by(f64::total_cmp);
+    let rank = (values.len() as f64 * share).ceil() as usize;
+    values[rank.clamp(1, values.len()) - 1]
 }
 
 /// Whole numbers, or as many decimals as the format's precision says.
@@ -119,5 +136,12 @@ mod tests {
             }
         );
         assert_eq!(Spread::of([4.0, 1.0]).median, 2.5);
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_measurements() {
+        assert_eq!(percentile((1..=20).map(f64::from), 0.95), 19.0);
+        assert_eq!(percentile([3.0, 1.0, 2.0], 0.95), 3.0);
+        assert_eq!(percentile([7.0], 0.5), 7.0);
     }
 }

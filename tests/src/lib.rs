@@ -30,6 +30,7 @@ pub struct Layout {
     pub folder: TempDir,
     ports: Vec<u16>,
     http: u16,
+    wyoming: [u16; 3],
 }
 
 impl Layout {
@@ -37,15 +38,22 @@ impl Layout {
     pub fn new(extra: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         // All are held before any is let go, so that no port is given twice.
-        let listeners: Vec<TcpListener> = (0..=SERVICES.len())
+        let listeners: Vec<TcpListener> = (0..SERVICES.len() + 4)
             .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
             .collect();
         let mut ports: Vec<u16> = listeners
             .iter()
             .map(|listener| listener.local_addr().expect("bound").port())
             .collect();
-        let http = ports.pop().expect("one more than services");
-        let layout = Self { folder, ports, http };
+        let [http, stt, tts, wake] = *ports.split_off(SERVICES.len()) else {
+            unreachable!("four more than services were bound");
+        };
+        let layout = Self {
+            folder,
+            ports,
+            http,
+            wyoming: [stt, tts, wake],
+        };
         layout.write(extra);
         layout
     }
@@ -75,6 +83,11 @@ impl Layout {
         self.http
     }
 
+    /// Ports of the gateway's Wyoming: speech to text, text to speech, wake words.
+    pub fn wyoming(&self) -> [u16; 3] {
+        self.wyoming
+    }
+
     /// A command that sees this layout and nothing of the person who runs the tests but their models.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(binary(program));
@@ -91,6 +104,10 @@ impl Layout {
             command.env(variable, format!("127.0.0.1:{port}"));
         }
         command.env("SOLO_GATEWAY__HTTP_LISTEN", format!("127.0.0.1:{}", self.http));
+        for (what, port) in ["STT", "TTS", "WAKE"].iter().zip(self.wyoming) {
+            let variable = format!("SOLO_GATEWAY__WYOMING__{what}_LISTEN");
+            command.env(variable, format!("127.0.0.1:{port}"));
+        }
         command.current_dir(self.folder.path()).env("NO_COLOR", "1");
         command
     }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use solo_benches::llm::report::{Samples, Section};
+use solo_benches::llm::report::{COMPARISON, MEMORY, Samples};
 use solo_benches::llm::scenarios::{self, Stage};
 use solo_benches::llm::{MODEL, THREADS, peer};
 use solo_benches::{profile, publish};
@@ -114,7 +114,7 @@ async fn main() {
             peer::release()
         )
         .expect("a string");
-        body.push_str(&samples.tables(Section::Comparison));
+        body.push_str(&samples.tables(&COMPARISON));
         print!("{body}");
         if options.quick || !options.only.is_empty() {
             eprintln!("a partial comparison: docs/benchmarks.md stays as it is");
@@ -125,7 +125,7 @@ async fn main() {
     if wanted(Part::Memory) && !options.quick && !options.without_memory {
         let mut samples = Samples::default();
         scenarios::memory(&mut samples).await;
-        let body = format!("{MODEL}, {THREADS} threads.\n\n{}", samples.tables(Section::Memory));
+        let body = format!("{MODEL}, {THREADS} threads.\n\n{}", samples.tables(&MEMORY));
         print!("{body}");
         publish("llm-memory", &command("--only memory"), &profile(), &body);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use super::THREADS;
-use super::service::{HUGE_PAGES, tied};
+use crate::process::{HUGE_PAGES, tied};
 
 /// What to compute.
 #[derive(Debug, Clone, serde::Serialize)]

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use solo_proto::llm::v1::Role;
 
 use super::client::Chat;
-use super::service::{HUGE_PAGES, tied};
 use super::{CONTEXT, THREADS, Timed};
+use crate::process::{self, HUGE_PAGES, tied};
 
 /// Requests that it answers at once.
 pub const SLOTS: usize = 8;
@@ -180,11 +180,9 @@ pub fn release() -> &'static str {
 }
 
 fn program() -> Option<PathBuf> {
-    let peers = match std::env::var_os("SOLO_PEERS_DIR") {
-        Some(folder) if !folder.is_empty() => PathBuf::from(folder),
-        _ => dirs::cache_dir()?.join("solo/peers"),
-    };
-    let program = peers.join(format!("llama.cpp-{}", release())).join("bin/llama-server");
+    let program = process::peers()?
+        .join(format!("llama.cpp-{}", release()))
+        .join("bin/llama-server");
     program.is_file().then_some(program)
 }
 

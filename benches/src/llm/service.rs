@@ -1,6 +1,6 @@
 //! llm-svc by itself: the real binary on a free loopback port, with a configuration of its own.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use solo_proto::status::v1::status_service_client::StatusServiceClient;
@@ -9,13 +9,10 @@ use solo_tests::Layout;
 use tonic::transport::{Channel, Endpoint};
 
 use super::{CONTEXT, MODEL, THREADS};
+use crate::process::tied;
 
 /// How long loading may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(180);
-
-/// The environment in which the C library asks for huge pages. llm-svc sees to it itself; the others are given it, too, so
-/// that the comparison is of what they do, not of where their weights lie.
-pub(crate) const HUGE_PAGES: [(&str, &str); 1] = [("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")];
 
 /// A running llm-svc. Dropping it ends it.
 pub struct LlmSvc {
@@ -165,20 +162,4 @@ fn spawn(layout: &Layout) -> Child {
         .stdout(log.try_clone().expect("a log file"))
         .stderr(log);
     tied(&mut command).spawn().expect("llm-svc runs")
-}
-
-/// Has a program die with this one, however this one ends. To be spawned from the main thread: it is the thread that the
-/// kernel watches.
-pub(crate) fn tied(command: &mut Command) -> &mut Command {
-    #[cfg(target_os = "linux")]
-    {
-        use std::os::unix::process::CommandExt;
-        let tie = || {
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
-                .map_err(std::io::Error::from)
-        };
-        // SAFETY: prctl is async-signal-safe, and nothing is allocated between fork and exec.
-        unsafe { command.pre_exec(tie) };
-    }
-    command
 }

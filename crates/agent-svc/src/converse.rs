@@ -51,9 +51,13 @@ const DRAFT_STAYS_TRUE: Duration = Duration::from_secs(30);
 
 /// A reply that is prepared for what may be said.
 struct Draft {
+    /// Which draft of the stream it was, from 1.
+    number: u32,
     text: String,
     begun: Instant,
     preparation: Preparation,
+    /// Bytes of the reply that the client was shown.
+    shown: usize,
 }
 
 impl Draft {
@@ -80,6 +84,8 @@ struct Session {
     outbox: Outbox,
     turn: Option<Turn>,
     draft: Option<Draft>,
+    /// Drafts that the client has sent.
+    drafts: u32,
     /// A draft that came while a turn ran: its history is not complete before that turn is.
     waiting: Option<String>,
 }
@@ -165,6 +171,7 @@ impl Session {
             outbox,
             turn: None,
             draft: None,
+            drafts: 0,
             waiting: None,
         };
         session
@@ -203,7 +210,7 @@ impl Session {
             match event {
                 Event::Gone => return Err(End::Gone),
                 Event::Draining => return Err(End::Draining),
-                Event::Prepared => self.look_at_draft(),
+                Event::Prepared => self.look_at_draft().await?,
                 Event::Step(taken) => self.step(taken).await?,
                 Event::Message(None) => half_closed = true,
                 Event::Message(Some(Err(status))) => return Err(broken(&status)),
@@ -219,6 +226,7 @@ impl Session {
                 Err(Error::invalid("payload", "OPENED_TWICE", problem).into())
             }
             Incoming::Draft { text } => {
+                self.drafts = self.drafts.saturating_add(1);
                 self.draft(text);
                 Ok(())
             }
@@ -254,19 +262,32 @@ impl Session {
         }
         let preparation = self.prepare(&text, self.mind.config.max_tokens, self.deadline());
         self.draft = Some(Draft {
+            number: self.drafts,
             text,
             begun: Instant::now(),
             preparation,
+            shown: 0,
         });
     }
 
-    /// A draft of which nothing will come is dropped, so that the same words begin a new one.
-    fn look_at_draft(&mut self) {
+    /// Shows more of the draft, where that is wanted. One of which nothing will come is dropped, so that the same words
+    /// begin a new one.
+    async fn look_at_draft(&mut self) -> Result<(), End> {
         let failure = self.draft.as_ref().and_then(|draft| draft.preparation.failure());
         if let Some(error) = failure {
             tracing::debug!(error = %solo_service::error::chain(error), "the draft failed");
             self.drop_draft();
         }
+        let Some(draft) = self.draft.as_mut().filter(|_| self.settings.shows_drafts) else {
+            return Ok(());
+        };
+        let text = draft.preparation.text_after(draft.shown);
+        if text.is_empty() {
+            return Ok(());
+        }
+        draft.shown += text.len();
+        let draft = draft.number;
+        self.tell("", Said::DraftText { draft, text }).await
     }
 
     fn drop_draft(&mut self) {

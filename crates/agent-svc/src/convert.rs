@@ -84,6 +84,7 @@ fn settings(open: pb::OpenDialogue) -> Result<Settings, Error> {
         },
         model: open.model,
         recalls: !open.without_memory,
+        shows_drafts: open.show_drafts,
     })
 }
 
@@ -117,6 +118,7 @@ pub fn outgoing(said: Outgoing) -> pb::ConverseResponse {
             milliseconds,
         }),
         Said::Text(text) => Payload::Text(pb::ReplyDelta { text }),
+        Said::DraftText { draft, text } => Payload::DraftText(pb::DraftText { draft, text }),
         Said::Citation(source) => Payload::Citation(citation(source)),
         Said::Done(done) => Payload::Done(turn_done(done)),
         Said::Failed(error) => Payload::Failed(turn_failed(error)),

@@ -26,6 +26,8 @@ pub struct Settings {
     pub model: String,
     /// Whether memory is searched.
     pub recalls: bool,
+    /// Whether what is prepared for a draft is shown.
+    pub shows_drafts: bool,
 }
 
 /// Names a dialogue: whose it is and which.

@@ -131,6 +131,17 @@ impl Preparation {
         self.stream.as_mut()?.next().await
     }
 
+    /// What the reply holds beyond its first `known` bytes, as far as it is prepared.
+    pub fn text_after(&self, known: usize) -> String {
+        let mut text = String::new();
+        for taken in &self.steps {
+            if let Ok(Step::Text(delta) | Step::Added(delta)) = &taken.step {
+                text.push_str(delta);
+            }
+        }
+        text.split_off(known.min(text.len()))
+    }
+
     /// Why no reply will come of it, if that is known already.
     pub fn failure(&self) -> Option<&Error> {
         self.steps.iter().find_map(|taken| taken.step.as_ref().err())

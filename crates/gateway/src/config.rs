@@ -1,10 +1,14 @@
 //! The `[gateway]` section.
 
+mod wyoming;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Deserialize;
 use solo_service::{Faults, GlobalConfig, ServiceConfig};
+
+pub use wyoming::Wyoming;
 
 /// The section as it is written; `config.toml` says what each key means.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,6 +22,7 @@ pub struct Config {
     pub limits: Limits,
     pub voice: Voice,
     pub timeouts: Timeouts,
+    pub wyoming: Wyoming,
 }
 
 /// What is too much.
@@ -40,10 +45,17 @@ pub struct Voice {
     pub listen_timeout_ms: u64,
     pub pre_roll_ms: u64,
     pub silence_ms: u32,
+    pub candidate_ms: u32,
+    pub end_probability: f32,
+    pub end_silence_ms: u64,
     pub partial_interval_ms: u32,
     pub follow_up_ms: u64,
     pub chime: bool,
     pub wake_interrupts: bool,
+    pub barge_in: bool,
+    pub barge_in_ms: u64,
+    pub backchannels: Vec<String>,
+    pub stop_phrases: Vec<String>,
 }
 
 /// How long is too long.
@@ -132,6 +144,7 @@ impl ServiceConfig for Config {
         faults.range("gateway.timeouts.reply_ms", timeouts.reply_ms, 1_000, 3_600_000);
         faults.range("gateway.timeouts.speech_ms", timeouts.speech_ms, 500, 600_000);
         faults.range("gateway.timeouts.request_ms", timeouts.request_ms, 500, 3_600_000);
+        self.wyoming.validate(global, faults);
     }
 }
 
@@ -152,7 +165,8 @@ mod tests {
     fn the_defaults_are_right() {
         let (_, config) = load("").unwrap();
         assert_eq!(config.http_listen, "127.0.0.1:8080".parse().unwrap());
-        assert_eq!(config.voice.silence_ms, 400);
+        assert_eq!(config.voice.silence_ms, 1_200);
+        assert!(config.voice.end_silence_ms < u64::from(config.voice.silence_ms));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use solo_proto::gateway::v1::{OpenSession, StageTimes, TurnError, TurnPhase, Wak
 use solo_proto::stt::v1::rejected_transcript::Reason;
 use solo_proto::tts::v1::{SpeechMark, speech_mark};
 use solo_service::ServiceError;
-use solo_turn::{Mark, MarkKind, Notice, Phase, Settings, StageOffsets, WakeMode};
+use solo_turn::{BargeIn, Mark, MarkKind, Notice, Phase, Settings, StageOffsets, TurnEnd, WakeMode};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -25,6 +25,8 @@ pub(crate) struct Manner {
     /// Rate of what the client plays; `None`: no audio.
     pub(crate) audio_out: Option<SampleRate>,
     pub(crate) wake_mode: WakeMode,
+    /// The client takes its own loudspeaker out of what it sends.
+    pub(crate) echo_cancelled: bool,
     pub(crate) dialogue_id: String,
     pub(crate) voice: String,
     pub(crate) locale: String,
@@ -74,6 +76,7 @@ impl TryFrom<OpenSession> for Manner {
             audio_in,
             audio_out: audio_out.map(|(rate, _)| rate),
             wake_mode,
+            echo_cancelled: open.echo_cancelled,
             dialogue_id: open.dialogue_id,
             voice: open.voice,
             locale: open.locale,
@@ -125,6 +128,15 @@ pub(crate) fn settings(manner: &Manner, config: &Config) -> Settings {
         speech_timeout: ms(config.timeouts.speech_ms),
         follow_up: ms(config.voice.follow_up_ms),
         wake_interrupts: config.voice.wake_interrupts,
+        turn_end: TurnEnd {
+            probability: config.voice.end_probability,
+            silence: ms(config.voice.end_silence_ms),
+        },
+        barge_in: config.voice.barge_in.then(|| BargeIn {
+            voice: ms(config.voice.barge_in_ms),
+            backchannels: config.voice.backchannels.clone(),
+        }),
+        stop_phrases: config.voice.stop_phrases.clone(),
         ..Settings::default()
     }
 }
@@ -157,6 +169,7 @@ pub(crate) fn phase(phase: Phase) -> TurnPhase {
 /// Stage times as clients see them.
 pub(crate) fn stage_times(stages: &StageOffsets) -> StageTimes {
     StageTimes {
+        draft: stages.draft,
         endpoint: stages.endpoint,
         stt: stages.stt,
         recall: stages.recall,
@@ -169,6 +182,7 @@ pub(crate) fn stage_times(stages: &StageOffsets) -> StageTimes {
 /// Stage times by name; those that did not happen are absent.
 pub(crate) fn stage_map(stages: &StageTimes) -> HashMap<String, i64> {
     let named = [
+        ("draft", stages.draft),
         ("endpoint", stages.endpoint),
         ("stt", stages.stt),
         ("recall", stages.recall),

@@ -1,11 +1,13 @@
 //! Where clients come in: gRPC, WebSocket, REST, the page. Each turns its own clothes into messages of `solo.gateway.v1`
-//! and back; what a conversation is, none of them knows.
+//! and back; what a conversation is, none of them knows. Wyoming's clients bring a conversation of their own and use the
+//! services behind it one by one.
 
 mod dashboard;
 pub(crate) mod grpc;
 mod guard;
 mod rest;
 mod ws;
+pub(crate) mod wyoming;
 
 use std::sync::Arc;
 

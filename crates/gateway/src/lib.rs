@@ -1,6 +1,6 @@
 //! The gateway: Solo's only public edge. It holds conversations, decides turns, and is what people and programs talk to.
 //!
-//! A tour: an edge ([`edge`]: gRPC, WebSocket, REST, the page) takes messages of `solo.gateway.v1` and hands them to a
+//! A tour: an edge ([`edge`]: gRPC, WebSocket, REST, the page, Wyoming) takes messages of `solo.gateway.v1` and hands them to a
 //! [`session`], which drives one `solo_turn::Machine` over the other services. [`upstream`] is the only place that calls
 //! them. [`bus`] merges what happens in turns with what services say; [`overview`] asks all of them how they are.
 //!
@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub use config::Config;
+pub use edge::wyoming::framing;
 
 use bus::Bus;
 use session::Sounds;
@@ -63,12 +64,13 @@ impl Gateway {
     }
 }
 
-/// Builds the gateway. It binds the HTTP address at once; SERVING does not wait for other services.
+/// Builds the gateway. It binds the addresses of HTTP and Wyoming at once; SERVING does not wait for other services.
 ///
 /// # Errors
-/// When the HTTP address cannot be bound or an endpoint is no URL.
+/// When one of these addresses cannot be bound or an endpoint is no URL.
 pub async fn build(config: Config, context: Context) -> Result<Service, StartupError> {
     let listener = solo_service::net::bind(config.http_listen).await?;
+    let wyoming = edge::wyoming::Listeners::bind(&config.wyoming).await?;
     let upstreams = Upstreams::connect(&context, &config.timeouts)?;
     let bus = Bus::new(context.status.instance());
     let gateway = Arc::new(Gateway {
@@ -92,5 +94,6 @@ pub async fn build(config: Config, context: Context) -> Result<Service, StartupE
             &gateway,
         ))))
         .task(edge::serve_http(Arc::clone(&gateway), listener))
+        .task(wyoming.serve(Arc::clone(&gateway)))
         .task(bus::feed(Arc::clone(&gateway))))
 }

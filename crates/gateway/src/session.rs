@@ -67,6 +67,12 @@ struct Session {
     listen: Option<ListenLeg>,
     reply: Option<ReplyLeg>,
     speech: Option<SpeakLeg>,
+    /// Counts attempts at speaking.
+    take: u64,
+    /// What speech says before it may be heard; `None`: it may.
+    held: Option<Vec<LegEvent>>,
+    /// What was held, and is taken before anything else.
+    released: VecDeque<LegEvent>,
     /// The reply before, which is writing down what was heard.
     closing: Option<AbortOnDropHandle<()>>,
     ear: Ear,
@@ -108,7 +114,7 @@ pub(crate) fn start(
         begun: Instant::now(),
         outbox: outbox.clone(),
         dialogue: Arc::new(Mutex::new(manner.dialogue_id.clone())),
-        ears: manner.audio_in.map(|(rate, channels)| Ears::new(rate, channels, keep)),
+        ears: ears(&manner, keep),
         muted: false,
         notebook: Notebook::default(),
         woken: None,
@@ -116,6 +122,9 @@ pub(crate) fn start(
         listen: None,
         reply: None,
         speech: None,
+        take: 0,
+        held: None,
+        released: VecDeque::new(),
         closing: None,
         ear: Ear(sender),
         news,
@@ -138,6 +147,10 @@ impl Session {
         let outbox = self.outbox.clone();
         let mut sends = true;
         while self.over.is_none() {
+            if let Some(event) = self.released.pop_front() {
+                self.on_news(event);
+                continue;
+            }
             let deadline = self.machine.deadline().map(|at| self.begun + at);
             tokio::select! {
                 message = incoming.next(), if sends => match message {
@@ -226,6 +239,17 @@ impl Session {
         );
         self.say(turn, Payload::Error(complaint));
     }
+}
+
+/// What hears the client. An echo matters where somebody is listened to while the assistant speaks.
+fn ears(manner: &Manner, keep_seconds: u64) -> Option<Ears> {
+    let (rate, channels) = manner.audio_in?;
+    let ears = Ears::new(rate, channels, keep_seconds);
+    let echoes = !manner.echo_cancelled && manner.wake_mode != solo_turn::WakeMode::PushToTalk;
+    Some(match manner.audio_out {
+        Some(played) if echoes => ears.cancelling_echo(played),
+        _ => ears,
+    })
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

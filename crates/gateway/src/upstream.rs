@@ -30,6 +30,8 @@ use crate::error::Error;
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Messages that may wait for a service to take them: a minute and more of audio in small pieces.
 const WAITING: usize = 8192;
+/// Messages that wait at most when a client is listened to again ([`Duplex::room`]).
+const BEHIND: usize = 64;
 /// Pieces in which files travel.
 const PIECE: usize = 256 * 1024;
 
@@ -63,6 +65,20 @@ impl<I, O> Duplex<I, O> {
                 service: self.service,
                 problem: "it does not take what is sent to it",
             }),
+        }
+    }
+
+    /// Waits until the service has taken nearly all that was sent, or the call has ended: for clients that may send faster
+    /// than real time, and can be kept waiting.
+    pub(crate) fn room(&self) -> impl Future<Output = ()> + Send + use<I, O>
+    where
+        I: Send + 'static,
+    {
+        let requests = self.requests.clone();
+        async move {
+            let behind = BEHIND.min(requests.max_capacity() - 1);
+            // A call that has ended takes everything.
+            let _ = requests.reserve_many(requests.max_capacity() - behind).await;
         }
     }
 
@@ -191,6 +207,42 @@ impl Upstreams {
         .await
     }
 
+    /// The models of speech recognition, the one in use first.
+    pub(crate) async fn speech_models(
+        &self,
+        caller: &RequestContext,
+    ) -> Result<stt::ListModelsResponse, UpstreamError> {
+        let request = stt::ListModelsRequest {};
+        self.call(&self.stt, caller, request, |channel, request| async move {
+            SttServiceClient::new(channel).list_models(request).await
+        })
+        .await
+    }
+
+    /// The voices that speak a language, the configured one first. Empty: all voices.
+    pub(crate) async fn voices(
+        &self,
+        caller: &RequestContext,
+        language: &str,
+    ) -> Result<tts::ListVoicesResponse, UpstreamError> {
+        let request = tts::ListVoicesRequest {
+            language: language.to_owned(),
+        };
+        self.call(&self.tts, caller, request, |channel, request| async move {
+            TtsServiceClient::new(channel).list_voices(request).await
+        })
+        .await
+    }
+
+    /// The keywords, those in use first.
+    pub(crate) async fn keywords(&self, caller: &RequestContext) -> Result<wake::ListKeywordsResponse, UpstreamError> {
+        let request = wake::ListKeywordsRequest {};
+        self.call(&self.wake, caller, request, |channel, request| async move {
+            WakeServiceClient::new(channel).list_keywords(request).await
+        })
+        .await
+    }
+
     /// Takes a document in, and waits until it is stored.
     pub(crate) async fn put_document(
         &self,
@@ -279,13 +331,30 @@ impl Upstreams {
         F: FnMut(MemoryServiceClient<Channel>, Request<M>) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        self.reachable(&self.memory).await?;
+        self.call(&self.memory, caller, message, |channel, request| {
+            call(MemoryServiceClient::new(channel), request)
+        })
+        .await
+    }
+
+    /// A call with one answer, within the request's time.
+    async fn call<M, T, F, Fut>(
+        &self,
+        upstream: &Upstream,
+        caller: &RequestContext,
+        message: M,
+        mut call: F,
+    ) -> Result<T, UpstreamError>
+    where
+        M: Clone,
+        F: FnMut(Channel, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.reachable(upstream).await?;
         let caller = caller.within(self.request);
         let deadline = caller.deadline_or(self.request);
-        self.memory
-            .call(deadline, |channel| {
-                call(MemoryServiceClient::new(channel), caller.request(message.clone()))
-            })
+        upstream
+            .call(deadline, |channel| call(channel, caller.request(message.clone())))
             .await
     }
 

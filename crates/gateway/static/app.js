@@ -222,6 +222,7 @@ function connect() {
       open: {
         audioIn: { encoding: "ENCODING_S16LE", sampleRateHz: rate, channels: 1 },
         audioOut: { encoding: "ENCODING_S16LE", sampleRateHz: rate, channels: 1 },
+        echoCancelled: true, // the browser's own, see sound.js
         wakeMode: ui.handsfree.checked ? "WAKE_MODE_KEYWORD" : "WAKE_MODE_PUSH_TO_TALK",
         dialogueId: dialogue,
         locale: navigator.language || "",

@@ -8,19 +8,24 @@
 //! - [`Resampler`]: a stream of samples at one rate to another.
 //! - [`Framer`]: a stream cut into frames of equal length that know their position.
 //! - [`wav`]: RIFF WAVE files, read with suspicion, written also as an endless stream.
+//! - [`EchoCanceller`]: what the loudspeaker plays, taken out of what the microphone hears.
 //! - [`level`]: how loud, in dBFS.
+//! - [`mel`]: the mel filter bank of Whisper's spectrograms.
 //!
 //! Two types of sample occur: `i16` (full scale −32,768 to 32,767), which travels, and `f32` (full scale −1.0 to 1.0),
 //! which models and filters want. Multichannel audio is interleaved; a *frame of channels* is called an instant here so
 //! that "frame" always means a run of consecutive mono samples.
 
+mod echo;
 mod framer;
 pub mod level;
+pub mod mel;
 pub mod pcm;
 mod rate;
 mod resampler;
 pub mod wav;
 
+pub use echo::{EchoCanceller, EchoOptions};
 pub use framer::{Frame, Framer};
 pub use rate::{SampleRate, SampleRateError};
 pub use resampler::{Resampler, resample, resample_i16};

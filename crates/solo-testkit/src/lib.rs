@@ -14,12 +14,15 @@
 //! | [`FakeTts`] | tts-svc | none: a tone for each sentence, with marks |
 //! | [`FakeWake`] | wake-svc | detections at sample positions |
 //! | [`FakeAgent`] | agent-svc | steps per turn: text, status, citation, gate, failure |
+//!
+//! [`noise`] is sound in which nobody speaks, for what must stay silent.
 
 pub mod agent;
 pub mod fixtures;
 pub mod gate;
 pub mod llm;
 pub mod memory;
+pub mod noise;
 pub mod record;
 pub mod server;
 pub mod stt;
@@ -32,6 +35,7 @@ pub use fixtures::{fixture, models_dir, require_model};
 pub use gate::Gate;
 pub use llm::{FakeLlm, LlmScript, LlmStep};
 pub use memory::{FakeMemory, hit};
+pub use noise::Noise;
 pub use record::{Journal, Recorded};
 pub use server::{FakeServer, serve, serve_at};
 pub use stt::{Cue, FakeStt, ListenCue, Then};

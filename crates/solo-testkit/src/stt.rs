@@ -300,7 +300,7 @@ impl SttService for FakeStt {
                 return;
             };
             state.configs.push(Recorded { message, metadata });
-            let started = ListenStarted { engine: "fake".into(), model: MODEL.into() };
+            let started = ListenStarted { engine: "fake".into(), model: MODEL.into(), turn_model: String::new() };
             yield ListenResponse { payload: Some(Said::Started(started)) };
             let mut listening = Listening { incoming, state, samples: 0 };
             for cue in cues {

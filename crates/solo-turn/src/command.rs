@@ -3,9 +3,10 @@
 //! | Starts work | Ended by exactly one of |
 //! |---|---|
 //! | [`Command::StartListening`] | [`Command::StopListening`], `Event::ListenFailed` |
+//! | [`Command::Draft`] | [`Command::DropDraft`], [`Command::CommitTurn`]; a second `Draft` takes its place |
 //! | [`Command::CommitTurn`] (the reply) | [`Command::CancelReply`], `Event::ReplyDone`, `Event::ReplyFailed` |
 //! | [`Command::CommitTurn`] (the turn) | [`Command::EndTurn`] |
-//! | [`Command::StartSpeaking`] | [`Command::CancelSpeaking`], `Event::AudioDone`, `Event::SpeakingFailed` |
+//! | [`Command::StartSpeaking`], [`Command::SpeakAhead`] | [`Command::CancelSpeaking`], `Event::AudioDone`, `Event::SpeakingFailed` |
 
 use crate::event::TurnId;
 use crate::stages::StageOffsets;
@@ -30,6 +31,18 @@ pub enum Command {
     /// Close the stream to speech recognition.
     StopListening {
         /// The listening.
+        turn: TurnId,
+    },
+    /// Prepare an answer in case that this is all that is said; nobody may notice.
+    Draft {
+        /// The turn that it may become.
+        turn: TurnId,
+        /// What was said so far.
+        text: String,
+    },
+    /// The person goes on: forget what was prepared.
+    DropDraft {
+        /// The turn.
         turn: TurnId,
     },
     /// What was said is a turn: answer it.
@@ -57,6 +70,16 @@ pub enum Command {
     },
     /// Open a stream to speech synthesis.
     StartSpeaking {
+        /// The turn.
+        turn: TurnId,
+    },
+    /// Open a stream to speech synthesis, and keep its audio back until [`Command::ReleaseSpeech`].
+    SpeakAhead {
+        /// The turn that it may become.
+        turn: TurnId,
+    },
+    /// What was spoken ahead may be heard.
+    ReleaseSpeech {
         /// The turn.
         turn: TurnId,
     },
@@ -171,6 +194,8 @@ pub struct Summary {
     pub reply: String,
     /// Bytes of the reply that the person has got.
     pub heard_bytes: usize,
+    /// Whether the reply was drafted before the turn was over.
+    pub drafted: bool,
     /// When each stage was done.
     pub stages: StageOffsets,
 }

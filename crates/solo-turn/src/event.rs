@@ -1,6 +1,7 @@
 //! What can happen in a conversation.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::heard::Mark;
 
@@ -44,6 +45,41 @@ pub enum Event {
         /// Last voiced sample.
         sample: u64,
     },
+    /// Somebody fell silent, and perhaps goes on.
+    VoicePaused {
+        /// The listening that says so.
+        turn: TurnId,
+        /// Last voiced sample.
+        sample: u64,
+    },
+    /// Somebody went on after [`Event::VoicePaused`].
+    VoiceResumed {
+        /// The listening that says so.
+        turn: TurnId,
+    },
+    /// How likely it is that who paused has finished.
+    TurnEnd {
+        /// The listening that says so.
+        turn: TurnId,
+        /// 0.0 to 1.0.
+        probability: f32,
+        /// Silence up to now.
+        silence: Duration,
+    },
+    /// The words so far, while somebody speaks.
+    Partial {
+        /// The listening that says so.
+        turn: TurnId,
+        /// The words.
+        text: String,
+    },
+    /// The words of an utterance that may be over: those of [`Event::Final`], if nobody goes on.
+    Candidate {
+        /// The listening that says so.
+        turn: TurnId,
+        /// The words.
+        text: String,
+    },
     /// What was taken for a voice was none: the tail of the keyword, for instance.
     VoiceWithdrawn {
         /// The listening that it was heard in.
@@ -74,6 +110,20 @@ pub enum Event {
         text: String,
         /// Whether the reply is to be spoken.
         speak: bool,
+    },
+    /// More of the reply that is being drafted.
+    DraftDelta {
+        /// The turn that it may become.
+        turn: TurnId,
+        /// The text.
+        text: String,
+    },
+    /// The turn was written down; the reply follows from its start.
+    Accepted {
+        /// The turn.
+        turn: TurnId,
+        /// Whether the reply is the one that was drafted.
+        draft_adopted: bool,
     },
     /// Memory has answered.
     Recalled {

@@ -12,8 +12,8 @@
 //! - [`heard`]: how much of a reply a person has heard, from marks and played samples.
 //! - [`keyword`]: takes what is left of a wake word off a transcript.
 //!
-//! Speech that interrupts the assistant, speculation on drafts and the end of a turn by probability have their room in
-//! [`Event`] and [`machine`]; until then a person interrupts with a control or with the wake word.
+//! The machine hides latency: in the first moments of a pause it has an answer drafted and its first words spoken unheard
+//! ([`Command::Draft`], [`Command::SpeakAhead`]), and it takes both back if the person goes on.
 
 pub mod command;
 pub mod event;
@@ -22,10 +22,11 @@ pub mod keyword;
 pub mod machine;
 pub mod settings;
 pub mod stages;
+mod words;
 
 pub use command::{Command, ListenFrom, Notice, Outcome, Phase, Summary};
 pub use event::{Event, TurnId};
 pub use heard::{Heard, Mark, MarkKind};
 pub use machine::Machine;
-pub use settings::{Settings, WakeMode};
+pub use settings::{BargeIn, Settings, TurnEnd, WakeMode};
 pub use stages::{SampleClock, StageOffsets};

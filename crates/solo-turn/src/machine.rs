@@ -6,10 +6,15 @@
 //!                                     └────────────────────────────────────────┴──────────────────────┘
 //! ```
 //!
+//! While a reply is prepared or spoken the conversation may go on listening ([`overhearing`]), so that a person can speak
+//! into it; while somebody pauses, the answer is prepared ([`ahead`]).
+//!
 //! Every state that waits for somebody has a deadline ([`Machine::deadline`]), so a leg that never answers cannot hold a
 //! conversation: after it, the next turn works.
 
+mod ahead;
 mod listening;
+mod overhearing;
 mod replying;
 
 use std::time::Duration;
@@ -91,6 +96,15 @@ impl Machine {
         }
     }
 
+    /// The turn that somebody is listened to for: the one that is under way, or one that may interrupt it.
+    pub fn listening_turn(&self) -> Option<TurnId> {
+        match &self.state {
+            State::Listening(listening) => Some(listening.turn),
+            State::Replying(replying) => replying.ear.as_ref().map(|ear| ear.turn),
+            State::Idle { .. } | State::Closed => None,
+        }
+    }
+
     /// True when nothing is under way; waiting for any voice ([`WakeMode::Open`]) counts as nothing.
     pub fn is_idle(&self) -> bool {
         self.phase() == Phase::Idle
@@ -100,7 +114,7 @@ impl Machine {
     pub fn deadline(&self) -> Option<Duration> {
         match &self.state {
             State::Idle { retry_at } => *retry_at,
-            State::Listening(listening) => listening.deadline,
+            State::Listening(listening) => listening.next_deadline(),
             State::Replying(replying) => replying.deadline(&self.settings, self.reports_playback),
             State::Closed => None,
         }
@@ -132,6 +146,7 @@ impl Machine {
             Event::EndOfSpeech => self.on_end_of_speech(now),
             Event::InputEnded => {
                 self.input_ended = true;
+                self.finish_overhearing();
                 self.on_end_of_speech(now);
             }
             Event::TextInput { text, speak } => self.on_text(text, speak, now),
@@ -140,6 +155,7 @@ impl Machine {
             Event::Mute(muted) => {
                 self.muted = muted;
                 if muted {
+                    self.stop_overhearing();
                     self.abandon_listening();
                 }
             }
@@ -155,10 +171,17 @@ impl Machine {
             heard @ (Event::VoiceStarted { .. }
             | Event::VoiceEnded { .. }
             | Event::VoiceWithdrawn { .. }
+            | Event::VoicePaused { .. }
+            | Event::VoiceResumed { .. }
+            | Event::TurnEnd { .. }
+            | Event::Partial { .. }
+            | Event::Candidate { .. }
             | Event::Final { .. }
             | Event::Rejected { .. }
             | Event::ListenFailed { .. }) => self.on_heard(heard, now),
-            said @ (Event::Recalled { .. }
+            Event::DraftDelta { turn, text } => self.on_draft_delta(turn, text),
+            said @ (Event::Accepted { .. }
+            | Event::Recalled { .. }
             | Event::ReplyDelta { .. }
             | Event::ReplyDone { .. }
             | Event::ReplyFailed { .. }
@@ -215,6 +238,9 @@ impl Machine {
         self.interrupt(now);
         let turn = self.next_turn();
         self.commit(Replying::in_writing(turn, text, speak, &self.settings, now));
+        if speak {
+            self.overhear(now);
+        }
     }
 
     /// Stops whatever is under way.

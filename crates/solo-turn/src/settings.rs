@@ -38,6 +38,30 @@ pub struct Settings {
     pub retry_after: Duration,
     /// Whether the keyword interrupts a reply.
     pub wake_interrupts: bool,
+    /// When a pause is the end of a turn.
+    pub turn_end: TurnEnd,
+    /// When speech interrupts a reply; `None`: it does not.
+    pub barge_in: Option<BargeIn>,
+    /// What makes the assistant be quiet at once, and asks for no reply when nothing else is said.
+    pub stop_phrases: Vec<String>,
+}
+
+/// When a pause is the end of a turn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TurnEnd {
+    /// Probability from which who paused has finished.
+    pub probability: f32,
+    /// Silence that has to pass all the same.
+    pub silence: Duration,
+}
+
+/// When speech interrupts a reply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BargeIn {
+    /// How long somebody has to speak.
+    pub voice: Duration,
+    /// Words by which people say that they listen ("mhm"): alone they interrupt nothing.
+    pub backchannels: Vec<String>,
 }
 
 impl Default for Settings {
@@ -54,6 +78,12 @@ impl Default for Settings {
             follow_up: Duration::ZERO,
             retry_after: Duration::from_secs(2),
             wake_interrupts: true,
+            turn_end: TurnEnd {
+                probability: 0.5,
+                silence: Duration::from_millis(200),
+            },
+            barge_in: None,
+            stop_phrases: Vec::new(),
         }
     }
 }

@@ -53,6 +53,8 @@ fn length(samples: u64) -> Duration {
 /// negative when done before it, `None` when it did not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StageOffsets {
+    /// The words were there that a reply was drafted for.
+    pub draft: Option<i64>,
     /// The end of the turn was decided.
     pub endpoint: Option<i64>,
     /// The final transcript was there.
@@ -71,6 +73,7 @@ pub struct StageOffsets {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StageClock {
     pub(crate) origin: Duration,
+    pub(crate) draft: Option<Duration>,
     pub(crate) endpoint: Option<Duration>,
     pub(crate) stt: Option<Duration>,
     pub(crate) recall: Option<Duration>,
@@ -88,6 +91,7 @@ impl StageClock {
             })
         };
         StageOffsets {
+            draft: offset(self.draft),
             endpoint: offset(self.endpoint),
             stt: offset(self.stt),
             recall: offset(self.recall),

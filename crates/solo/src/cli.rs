@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{ask, chat, completions, config, logs, quantize, remember, say, search, talk, transcribe, up};
+use crate::commands::{
+    ask, chat, completions, config, logs, quantize, remember, say, search, talk, transcribe, up, wake,
+};
 use crate::failure::EXIT_CODES;
 use crate::models;
 use crate::services::{self, Service};
@@ -66,7 +68,7 @@ pub enum Command {
     },
     /// Show what services have logged
     Logs(logs::Arguments),
-    /// Speak to Solo: a recording in, the reply's audio out
+    /// Talk with Solo, on a microphone and a loudspeaker or out of a recording
     Talk(talk::Arguments),
     /// Write with Solo, line by line
     Chat(chat::Arguments),
@@ -83,6 +85,9 @@ pub enum Command {
     /// List, show, fetch, check, remove and choose models
     #[command(subcommand)]
     Models(models::Command),
+    /// List the wake words, and measure how well they are heard
+    #[command(subcommand)]
+    Wake(wake::Command),
     /// Store a model's weights in fewer bits
     Quantize(quantize::Arguments),
     /// Read and change the configuration

@@ -20,6 +20,7 @@ pub mod status;
 pub mod talk;
 pub mod transcribe;
 pub mod up;
+pub mod wake;
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Transcribe(arguments) => transcribe::run(&settings, &arguments).await?,
         Command::Remember(arguments) => remember::run(&settings, &arguments).await?,
         Command::Search(arguments) => search::run(&settings, &arguments).await?,
+        Command::Wake(command) => wake::run(&settings, &command).await?,
         Command::Quantize(arguments) => quantize::run(&settings, &arguments).await?,
         Command::Status(gateway) => return status::run(&settings, &gateway).await.map(ExitCode::from),
         Command::Models(command) => {

@@ -5,6 +5,7 @@
 //! and [`session`] (services over gRPC), [`turn`] (a turn and its JSON), [`terminal`] (what people see) and [`failure`]
 //! (how a command ends badly). No service is linked here: everything goes over the wire or through a binary.
 
+pub mod audio;
 pub mod cli;
 pub mod commands;
 pub mod connection;

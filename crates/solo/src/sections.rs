@@ -154,7 +154,7 @@ mod tests {
         };
         assert_eq!(ports("stt"), [50051]);
         assert_eq!(ports("wake"), [50056]);
-        assert_eq!(ports("gateway"), [8080, 50050]);
+        assert_eq!(ports("gateway"), [8080, 10_200, 10_300, 10_400, 50_050]);
     }
 
     #[test]

@@ -121,11 +121,17 @@ impl Session {
 
     /// The next message; none when the gateway has ended the conversation.
     pub async fn next(&mut self) -> Result<Option<Payload>, Failure> {
+        Ok(self.next_of_turn().await?.map(|(_, payload)| payload))
+    }
+
+    /// The next message with the turn that it belongs to (empty: none); none when the gateway has ended the conversation.
+    pub async fn next_of_turn(&mut self) -> Result<Option<(String, Payload)>, Failure> {
         loop {
             match self.responses.message().await {
                 Ok(Some(ConverseResponse {
-                    payload: Some(payload), ..
-                })) => return Ok(Some(payload)),
+                    payload: Some(payload),
+                    turn_id,
+                })) => return Ok(Some((turn_id, payload))),
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(None),
                 Err(status) => return Err(Failure::from_status(GATEWAY, &status)),

@@ -36,6 +36,8 @@ pub struct Config {
     pub max_utterance_s: u32,
     /// When sound counts as voice.
     pub vad: VadConfig,
+    /// Whether somebody who fell silent has finished.
+    pub turn_end: TurnEndConfig,
     /// What is not believed.
     pub gate: GateConfig,
 }
@@ -74,6 +76,16 @@ pub enum VadKind {
     Silero,
     /// Loudness alone.
     Level,
+}
+
+/// `[stt.turn_end]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TurnEndConfig {
+    /// Identifier of the model that judges; empty: none.
+    pub model: String,
+    /// Time between two judgements of one pause, in ms.
+    pub interval_ms: u32,
 }
 
 /// `[stt.gate]`.
@@ -135,6 +147,7 @@ impl ServiceConfig for Config {
             PRE_ROLL_MS.1,
         );
         faults.range("stt.vad.playback_raise", self.vad.playback_raise, 0.0, 1.0);
+        faults.range("stt.turn_end.interval_ms", self.turn_end.interval_ms, 32, 10_000);
         faults.range(
             "stt.gate.max_tokens_per_second",
             self.gate.max_tokens_per_second,

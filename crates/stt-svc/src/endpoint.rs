@@ -79,6 +79,19 @@ impl Endpointer {
         matches!(self.state, State::Speaking { .. })
     }
 
+    /// True when the latest frame was voiced.
+    pub(crate) fn voiced(&self) -> bool {
+        self.voiced
+    }
+
+    /// The first sample after the last voiced frame, while somebody speaks or pauses.
+    pub(crate) fn voiced_end(&self) -> Option<u64> {
+        match self.state {
+            State::Speaking { voiced_end } => Some(voiced_end),
+            State::Quiet | State::Rising { .. } => None,
+        }
+    }
+
     /// Says whether the assistant speaks now, so that its own voice is taken for somebody's less easily.
     pub(crate) fn set_playing(&mut self, playing: bool) {
         self.playing = playing;

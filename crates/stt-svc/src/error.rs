@@ -4,6 +4,7 @@ use solo_audio::{SampleRateError, WavError};
 use solo_service::{ErrorCode, ServiceError, WorkerError};
 
 use crate::engine::EngineError;
+use crate::turn_end::TurnEndError;
 use crate::vad::VadError;
 
 /// What files may be, said in every refusal.
@@ -143,6 +144,12 @@ pub(crate) enum SttError {
     /// Voice detection.
     #[error("voice detection failed")]
     Vad(#[from] VadError),
+    /// The end of a turn.
+    #[error("the end of a turn could not be judged")]
+    TurnEnd(#[from] TurnEndError),
+    /// What judges it died.
+    #[error("the end of a turn could not be judged")]
+    JudgeFailed(#[source] tokio::task::JoinError),
     /// The caller went away.
     #[error("the caller went away")]
     Cancelled,
@@ -161,7 +168,7 @@ impl ServiceError for SttError {
             Self::TooManyCalls { .. } => ErrorCode::ResourceExhausted,
             Self::EnglishOnly { .. } => ErrorCode::FailedPrecondition,
             Self::Worker(error) => error.code(),
-            Self::Engine(_) | Self::Vad(_) => ErrorCode::Internal,
+            Self::Engine(_) | Self::Vad(_) | Self::TurnEnd(_) | Self::JudgeFailed(_) => ErrorCode::Internal,
             Self::Cancelled => ErrorCode::Cancelled,
             Self::Draining => ErrorCode::Unavailable,
             Self::Inbound(status) => ErrorCode::from_grpc(status.code()),
@@ -192,6 +199,7 @@ impl ServiceError for SttError {
             Self::Worker(error) => error.reason(),
             Self::Engine(_) => "ENGINE_FAILED",
             Self::Vad(_) => "VAD_FAILED",
+            Self::TurnEnd(_) | Self::JudgeFailed(_) => "TURN_END_FAILED",
             Self::Cancelled => "CANCELLED",
             Self::Draining => "DRAINING",
             Self::Inbound(_) => "REQUEST_STREAM_BROKE",

@@ -96,7 +96,7 @@ impl SttService for Grpc {
         let outputs = listen::run(self.stt.clone(), settings, inputs).map(move |output| {
             let _busy = &slot;
             output
-                .map(|output| convert::listen_output(output, stt.decoder.info()))
+                .map(|output| convert::listen_output(output, &stt))
                 .map_err(|error| status(error, &stt.context))
         });
         Ok(Response::new(Box::pin(outputs)))

@@ -2,7 +2,8 @@
 //!
 //! Two ways in. A **file** (`media` decodes it, `windows` cuts it where nobody speaks, `transcribe` gives the pieces
 //! to the engine one by one) and **live audio** (`vad` says how likely each 32 ms are voice, `endpoint` makes starts
-//! and ends of that, `listen` keeps the utterance and decides what to decode). Both end in `decoder`: the one engine,
+//! and ends of that, `turn_end` says how finished a pause sounds, `listen` keeps the utterance and decides what to
+//! decode). Both end in `decoder`: the one engine,
 //! on its own thread behind a bounded queue, and `gate`, which refuses to believe words where nobody spoke.
 //!
 //! Everything between `grpc` and the engine speaks in sample positions of 16 kHz mono, never in clocks; that is why it
@@ -20,7 +21,9 @@ mod grpc;
 mod language;
 mod listen;
 mod media;
+mod network;
 mod transcribe;
+mod turn_end;
 mod vad;
 mod windows;
 
@@ -34,6 +37,7 @@ pub use config::{Config, EngineKind};
 pub use engine::{Decoded, EngineError, EngineInfo, Request, SpeechToText, Task, Word};
 
 use decoder::Decoder;
+use turn_end::TurnModel;
 use vad::VoiceModel;
 
 /// What is known of this service before it starts.
@@ -67,6 +71,7 @@ pub async fn build_with(
     let live_voice = VoiceModel::from_config(&config.vad, &context.global.models_dir)?;
     let file_voice = VoiceModel::from_config(&config.vad, &context.global.models_dir)?;
     context.status.set_model(config.model.clone());
+    let turn_model = TurnModel::from_config(&config.turn_end.model, &context.global.models_dir)?;
     let decoder = Decoder::start(&config, &context, load).await?;
     language::check_configured(&config.language, decoder.info())?;
     context.status.set_engine(decoder.info().engine);
@@ -78,6 +83,7 @@ pub async fn build_with(
         decoder,
         live_voice,
         file_voice,
+        turn_model,
         listen_slots,
         file_slots,
     };
@@ -92,6 +98,8 @@ struct Stt {
     decoder: Decoder,
     live_voice: VoiceModel,
     file_voice: VoiceModel,
+    /// `None`: silence alone tells when a turn is over.
+    turn_model: Option<TurnModel>,
     listen_slots: Arc<Semaphore>,
     file_slots: Arc<Semaphore>,
 }

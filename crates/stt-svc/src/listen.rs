@@ -4,6 +4,7 @@
 //! audio, for the engine, for the end of the process. Audio is taken on while an utterance is decoded, and Finals leave
 //! in the order in which their utterances ended.
 
+mod pause;
 mod session;
 
 use std::future::Future;
@@ -21,6 +22,7 @@ use crate::engine::{Decoded, Request};
 use crate::error::SttError;
 use crate::gate::Reason;
 
+use pause::{Judge, Rehearsal};
 use session::{Mark, Session, Step, Utterance};
 
 /// How to listen.
@@ -32,10 +34,21 @@ pub(crate) struct Settings {
     pub(crate) endpoint: endpoint::Settings,
     /// Samples between partial transcripts; `None`: there are none.
     pub(crate) partial_interval: Option<u64>,
+    /// What is done in a pause; `None`: nothing before voice has ended.
+    pub(crate) pause: Option<PauseSettings>,
     /// Text that sets vocabulary and style.
     pub(crate) prompt: String,
     /// True: silence finalises.
     pub(crate) auto_finalize: bool,
+}
+
+/// What is done in a pause. Lengths in samples.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PauseSettings {
+    /// Silence after which somebody may have finished.
+    pub(crate) candidate: u64,
+    /// Between two judgements whether they have.
+    pub(crate) judge_every: u64,
 }
 
 /// What comes in.
@@ -75,6 +88,38 @@ pub(crate) enum Output {
         /// Samples heard by then.
         heard: u64,
     },
+    /// Nobody speaks; perhaps somebody goes on.
+    VoicePaused {
+        /// Last voiced sample.
+        sample: u64,
+        /// Samples heard by then.
+        heard: u64,
+    },
+    /// Somebody went on after a pause.
+    VoiceResumed {
+        /// First voiced sample after the pause.
+        sample: u64,
+        /// Samples heard by then.
+        heard: u64,
+    },
+    /// How likely it is that who paused has finished.
+    TurnEnd {
+        /// 0.0 to 1.0.
+        probability: f32,
+        /// Samples since the last voiced one.
+        silence: u64,
+        /// Samples heard by then.
+        heard: u64,
+    },
+    /// The words of an utterance that may be over.
+    Candidate {
+        /// The words, all stretches together.
+        decoded: Decoded,
+        /// Last voiced sample.
+        end_sample: u64,
+        /// Time that the engine took.
+        spent: Duration,
+    },
     /// Words so far.
     Partial {
         /// The words.
@@ -109,6 +154,8 @@ pub(crate) enum Output {
 /// What the loop woke up for.
 enum Event {
     Final(Result<Output, SttError>),
+    Rehearsed(Result<Option<Output>, SttError>),
+    Judged(Result<Option<Output>, SttError>),
     Partial(Result<Option<Guess>, SttError>),
     Input(Option<Result<Input, SttError>>),
     Drain,
@@ -122,6 +169,8 @@ struct Guess {
 }
 
 type PartialJob = Pin<Box<dyn Future<Output = Result<Option<Guess>, SttError>> + Send>>;
+/// Decoding that ends in a Final, or in a Rejected.
+type FinalJob = Pin<Box<dyn Future<Output = Result<Output, SttError>> + Send>>;
 
 /// Listens until `inputs` ends or the process drains. Dropping the stream cancels all decodes.
 pub(crate) fn run(
@@ -139,6 +188,8 @@ pub(crate) fn run(
         let mut finals = FuturesOrdered::new();
         let mut partial: Option<PartialJob> = None;
         let mut words = Words::default();
+        let mut rehearsal = Rehearsal::default();
+        let mut judge = Judge::new(stt.turn_model.clone());
         let (mut open, mut draining) = (true, false);
         yield Output::Started;
         while open || !finals.is_empty() {
@@ -148,6 +199,8 @@ pub(crate) fn run(
             let event = tokio::select! {
                 biased;
                 Some(done) = finals.next(), if !finals.is_empty() => Event::Final(done),
+                done = judge.next() => Event::Judged(done),
+                done = rehearsal.next() => Event::Rehearsed(done),
                 done = wait_for(&mut partial) => Event::Partial(done),
                 () = stt.context.shutdown.cancelled(), if !draining => Event::Drain,
                 input = inputs.next(), if open => Event::Input(input),
@@ -157,6 +210,7 @@ pub(crate) fn run(
                     yield output?;
                     Vec::new()
                 }
+                Event::Rehearsed(said) | Event::Judged(said) => said?.map(Step::Say).into_iter().collect(),
                 Event::Partial(done) => {
                     partial = None;
                     words.update(done?, session.mark()).map(Step::Say).into_iter().collect()
@@ -173,12 +227,30 @@ pub(crate) fn run(
             };
             for step in steps {
                 match step {
-                    Step::Say(output) => yield output,
-                    Step::Decode(utterance) => {
-                        // The partial of this very utterance would only be in the way.
-                        partial = None;
-                        finals.push_back(finish(stt.decoder.clone(), template.clone(), utterance));
+                    Step::Say(output) => {
+                        if matches!(output, Output::VoiceResumed { .. } | Output::VoiceEnded { .. }) {
+                            judge.dismiss();
+                        }
+                        if matches!(output, Output::VoiceResumed { .. }) {
+                            rehearsal.drop_words();
+                        }
+                        yield output;
                     }
+                    Step::Judge(pause) => judge.ask(pause),
+                    Step::Rehearse(utterance) => {
+                        // A partial would only be in the way: this one covers all that was said.
+                        partial = None;
+                        let end_sample = utterance.end_sample;
+                        rehearsal.begin(end_sample, finish(stt.decoder.clone(), template.clone(), utterance));
+                    }
+                    Step::Decode(utterance) => {
+                        partial = None;
+                        let rehearsed = rehearsal.take(utterance.end_sample);
+                        let decoding = rehearsed
+                            .unwrap_or_else(|| Box::pin(finish(stt.decoder.clone(), template.clone(), utterance)));
+                        finals.push_back(decoding);
+                    }
+                    Step::Forget => rehearsal.drop_words(),
                 }
             }
             // Asked at every turn, so that a partial which found the engine busy is dropped and not made late.

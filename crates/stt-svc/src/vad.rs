@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
 use ort::value::TensorRef;
 use solo_audio::level;
 use solo_service::StartupError;
 
 use crate::config::{VadConfig, VadKind};
+use crate::network;
 
 /// Samples in a frame: 32 ms at 16,000 Hz.
 pub(crate) const FRAME: usize = 512;
@@ -57,35 +57,10 @@ impl VoiceModel {
     /// # Errors
     /// When the network or ONNX Runtime is not installed, or does not load.
     pub(crate) fn silero(models_dir: &Path) -> Result<Self, StartupError> {
-        let missing = |missing: solo_models::MissingModel| StartupError::MissingModel {
-            message: missing.to_string(),
-        };
-        let runtime = solo_models::onnx_runtime(models_dir).map_err(missing)?;
-        let network = solo_models::locate(models_dir, "silero-vad", "model").map_err(missing)?;
-        let damaged = |what: &str, path: &Path, error: &dyn std::fmt::Display| StartupError::MissingModel {
-            message: format!(
-                "{what} cannot be loaded from {} ({error}): run `solo models rm {what}` and `solo models pull {what}`",
-                path.display()
-            ),
-        };
-        // A process has one runtime: a second call finds it loaded and changes nothing.
-        ort::init_from(&runtime)
-            .map_err(|error| damaged("onnxruntime", &runtime, &error))?
-            .commit();
-        let session = Self::session(&network).map_err(|error| damaged("silero-vad", &network, &error))?;
+        let session = network::load(models_dir, "silero-vad")?;
         let model = Self::Silero(Arc::new(Mutex::new(session)));
         model.detector().probability(&[0; FRAME]).map_err(StartupError::other)?;
         Ok(model)
-    }
-
-    fn session(path: &Path) -> Result<Session, ort::Error> {
-        let session = Session::builder()?
-            .with_optimization_level(GraphOptimizationLevel::Level3)?
-            .with_intra_threads(1)?
-            .with_inter_threads(1)?
-            .with_intra_op_spinning(false)?
-            .commit_from_file(path)?;
-        Ok(session)
     }
 
     /// A detector for one stream.

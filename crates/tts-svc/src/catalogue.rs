@@ -6,7 +6,7 @@ use solo_models::{InstalledFile, Manifest, Model, ModelKind};
 use solo_service::StartupError;
 
 use crate::SpeechError;
-use crate::engine::{EngineKind, piper};
+use crate::engine::{EngineKind, kokoro, piper};
 
 /// A voice that is known, installed or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,16 +45,30 @@ impl KnownVoice {
         }
     }
 
-    fn of_model(model: &Model, models_dir: &Path) -> Option<Self> {
-        let language = model.id.strip_prefix("piper-").and_then(language_of)?;
-        let path = |file: &InstalledFile| models_dir.join(&model.id).join(&file.name);
+    /// `None` for a model that is no voice.
+    fn of_model(manifest: &Manifest, model: &Model, models_dir: &Path) -> Option<Self> {
+        let path = |model: &Model, file: &InstalledFile| models_dir.join(&model.id).join(&file.name);
+        let own = model.files.iter().map(|file| path(model, file));
+        let (engine, language, shared) = if let Some(name) = model.id.strip_prefix("piper-") {
+            (EngineKind::Piper, language_of(name)?, None)
+        } else {
+            let language = kokoro::language_of(&model.id)?;
+            (EngineKind::Kokoro, language, Some(manifest.get(kokoro::MODEL)?))
+        };
+        let shared = shared
+            .iter()
+            .flat_map(|shared| shared.files.iter().map(move |file| path(shared, file)));
+        let rate = match engine {
+            EngineKind::Piper => Rate::File(model.file("config").map(|file| path(model, file))?),
+            EngineKind::Kokoro => Rate::Known(kokoro::SAMPLE_RATE_HZ),
+        };
         Some(Self {
             id: model.id.clone(),
             language,
-            engine: EngineKind::Piper,
+            engine,
             licence: model.licence.clone(),
-            files: model.files.iter().map(path).collect(),
-            rate: Rate::File(model.files.iter().find(|file| file.role == "config").map(path)?),
+            files: own.chain(shared).collect(),
+            rate,
         })
     }
 
@@ -91,7 +105,7 @@ impl Catalogue {
         let voices = manifest.models.iter().filter(|model| model.kind == ModelKind::Tts);
         Ok(Self(
             voices
-                .filter_map(|model| KnownVoice::of_model(model, models_dir))
+                .filter_map(|model| KnownVoice::of_model(manifest, model, models_dir))
                 .collect(),
         ))
     }
@@ -158,6 +172,15 @@ mod tests {
         let catalogue = Catalogue::of_manifest(Path::new("/nowhere")).unwrap();
         let voice = catalogue.find("piper-en-us-joe").unwrap();
         assert_eq!((voice.language.as_str(), voice.installed()), ("en-US", false));
+        assert_eq!((voice.engine, voice.sample_rate_hz()), (EngineKind::Piper, None));
+        let voice = catalogue.find("kokoro-en-gb-emma").unwrap();
+        assert_eq!((voice.language.as_str(), voice.installed()), ("en-GB", false));
+        assert_eq!(
+            (voice.engine, voice.sample_rate_hz()),
+            (EngineKind::Kokoro, Some(24_000))
+        );
+        assert_eq!(voice.files.len(), 3, "its own table, the model and the vocabulary");
+        assert!(catalogue.find("kokoro-82m").is_err(), "the model is no voice");
         let error = catalogue.find("nobody").unwrap_err().to_string();
         assert!(
             error.contains("\"nobody\"") && error.contains("piper-en-us-joe"),

@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use solo_audio::{SampleRate, pcm};
-use solo_proto::audio::v1::{AudioChunk, AudioFormat, Encoding};
+use solo_audio::SampleRate;
+use solo_proto::audio::v1::{AudioChunk, AudioFormat, Encoding as Wire};
 use solo_proto::tts::v1::speak_request::Payload;
 use solo_proto::tts::v1::speech_event::Payload as EventPayload;
 use solo_proto::tts::v1::speech_mark::Kind;
@@ -14,10 +14,14 @@ use solo_proto::tts::v1::{
 
 use crate::SpeechError;
 use crate::catalogue::KnownVoice;
-use crate::speech::{Event, Piece};
+use crate::encode::Encoding;
+use crate::speech::{Covers, Event, Piece};
+use crate::ssml;
 
 /// Rates of speech that are accepted.
 pub const SPEED: RangeInclusive<f32> = 0.5..=2.0;
+/// Rates of samples that are accepted, in Hz.
+const SAMPLE_RATE_HZ: RangeInclusive<u32> = 8_000..=48_000;
 /// Gains that are accepted.
 pub const VOLUME: RangeInclusive<f32> = 0.0..=2.0;
 
@@ -30,7 +34,9 @@ pub struct Manner {
     pub speed: f32,
     /// Gain, 0.0 to 2.0; what it drives beyond full scale is clipped.
     pub volume: f32,
-    /// Rate of the samples. `None`: the voice's own.
+    /// How samples become bytes.
+    pub encoding: Encoding,
+    /// Rate of the samples. `None`: the voice's own, or the next above that the encoding has.
     pub sample_rate: Option<SampleRate>,
 }
 
@@ -48,7 +54,9 @@ pub fn manner(config: Option<VoiceConfig>, defaults: &Manner) -> Result<Manner, 
     let volume = config
         .volume
         .map_or(Ok(defaults.volume), |volume| within("voice.volume", volume, &VOLUME))?;
-    let sample_rate = config.format.map_or(Ok(None), |format| rate(&format))?;
+    let (encoding, sample_rate) = config
+        .format
+        .map_or(Ok((Encoding::default(), None)), |format| audio(&format))?;
     let voice = if config.voice.is_empty() {
         defaults.voice.clone()
     } else {
@@ -58,6 +66,7 @@ pub fn manner(config: Option<VoiceConfig>, defaults: &Manner) -> Result<Manner, 
         voice,
         speed,
         volume,
+        encoding,
         sample_rate,
     })
 }
@@ -75,44 +84,67 @@ fn within(field: &'static str, value: f32, range: &RangeInclusive<f32>) -> Resul
     }
 }
 
-fn rate(format: &AudioFormat) -> Result<Option<SampleRate>, SpeechError> {
-    match Encoding::try_from(format.encoding) {
-        Ok(Encoding::Unspecified | Encoding::S16le) => {}
-        Ok(other) => {
-            return Err(SpeechError::Encoding {
-                encoding: other.as_str_name().into(),
-            });
-        }
-        Err(_) => {
-            return Err(SpeechError::Encoding {
-                encoding: format!("encoding {}", format.encoding),
-            });
-        }
-    }
+fn audio(format: &AudioFormat) -> Result<(Encoding, Option<SampleRate>), SpeechError> {
+    let refused = |encoding: String| SpeechError::Encoding { encoding };
+    let encoding = match Wire::try_from(format.encoding) {
+        Ok(Wire::Unspecified | Wire::S16le) => Encoding::S16le,
+        Ok(Wire::Wav) => Encoding::Wav,
+        Ok(Wire::Opus) => Encoding::Opus,
+        Ok(Wire::Mp3) => Encoding::Mp3,
+        Ok(other @ Wire::Detect) => return Err(refused(other.as_str_name().into())),
+        Err(_) => return Err(refused(format!("encoding {}", format.encoding))),
+    };
     if format.channels > 1 {
         return Err(SpeechError::Channels {
             channels: format.channels,
         });
     }
     if format.sample_rate_hz == 0 {
-        return Ok(None);
+        return Ok((encoding, None));
     }
-    SampleRate::new(format.sample_rate_hz)
-        .map(Some)
-        .map_err(SpeechError::SampleRate)
+    let rate = SampleRate::new(format.sample_rate_hz).map_err(SpeechError::SampleRate)?;
+    let rates = encoding.rates_hz();
+    let fits = if rates.is_empty() {
+        SAMPLE_RATE_HZ.contains(&rate.hz())
+    } else {
+        rates.contains(&rate.hz())
+    };
+    if !fits {
+        let wanted = if rates.is_empty() {
+            "8000 to 48000".to_owned()
+        } else {
+            rates.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+        };
+        return Err(SpeechError::FormatRate {
+            format: encoding.name(),
+            hz: rate.hz(),
+            wanted,
+        });
+    }
+    Ok((encoding, Some(rate)))
 }
 
-/// The text of a request for one speech, not empty and at most `limit` characters.
+/// What a request for one speech wants spoken: not empty, and at most `limit` characters, the marks of SSML among them.
 ///
 /// # Errors
-/// When there is none, or too much, or it is SSML.
-pub fn text(request: &mut SynthesizeRequest, limit: usize) -> Result<String, SpeechError> {
-    match request.input.take() {
-        None => Err(SpeechError::NoInput),
-        Some(Input::Ssml(_)) => Err(SpeechError::Ssml),
-        Some(Input::Text(text)) if text.trim().is_empty() => Err(SpeechError::EmptyText),
-        Some(Input::Text(text)) if text.chars().count() > limit => Err(SpeechError::TextTooLong { limit }),
-        Some(Input::Text(text)) => Ok(text),
+/// When there is none, or too much, or SSML that cannot be followed.
+pub fn pieces(request: &mut SynthesizeRequest, limit: usize) -> Result<Vec<Piece>, SpeechError> {
+    let (text, is_ssml) = match request.input.take() {
+        None => return Err(SpeechError::NoInput),
+        Some(Input::Ssml(text)) => (text, true),
+        Some(Input::Text(text)) => (text, false),
+    };
+    if text.trim().is_empty() {
+        return Err(SpeechError::EmptyText);
+    }
+    if text.chars().count() > limit {
+        return Err(SpeechError::TextTooLong { limit });
+    }
+    if is_ssml {
+        let items = ssml::parse(&text).map_err(SpeechError::Ssml)?;
+        Ok(items.into_iter().map(Piece::from).collect())
+    } else {
+        Ok(vec![Piece::Text(text)])
     }
 }
 
@@ -147,25 +179,29 @@ pub fn piece(request: SpeakRequest) -> Result<Piece, SpeechError> {
 /// What is made, as the wire says it.
 pub fn event(event: Event) -> SpeechEvent {
     let payload = match event {
-        Event::Header { voice, sample_rate } => EventPayload::Header(SpeechHeader {
+        Event::Header {
+            voice,
+            encoding,
+            sample_rate,
+        } => EventPayload::Header(SpeechHeader {
             format: Some(AudioFormat {
-                encoding: Encoding::S16le.into(),
+                encoding: wire(encoding).into(),
                 sample_rate_hz: sample_rate.hz(),
                 channels: 1,
             }),
             voice,
         }),
-        Event::Mark { text, samples } => EventPayload::Mark(SpeechMark {
-            kind: Kind::Unit.into(),
+        Event::Mark { covers, text, samples } => EventPayload::Mark(SpeechMark {
+            kind: match covers {
+                Covers::Unit => Kind::Unit.into(),
+                Covers::Word => Kind::Word.into(),
+            },
             text_start: offset(text.start),
             text_end: offset(text.end),
             start_sample: samples.start,
             end_sample: samples.end,
         }),
-        Event::Audio { first_sample, samples } => EventPayload::Audio(AudioChunk {
-            data: pcm::to_s16le(&samples),
-            first_sample,
-        }),
+        Event::Audio { first_sample, data } => EventPayload::Audio(AudioChunk { data, first_sample }),
         Event::Summary(summary) => EventPayload::Summary(SpeechSummary {
             samples: summary.samples,
             first_audio_ms: milliseconds(summary.first_audio),
@@ -174,6 +210,15 @@ pub fn event(event: Event) -> SpeechEvent {
         }),
     };
     SpeechEvent { payload: Some(payload) }
+}
+
+fn wire(encoding: Encoding) -> Wire {
+    match encoding {
+        Encoding::S16le => Wire::S16le,
+        Encoding::Wav => Wire::Wav,
+        Encoding::Opus => Wire::Opus,
+        Encoding::Mp3 => Wire::Mp3,
+    }
 }
 
 /// The wire's offsets have 32 bits; the limit of text is far below.
@@ -207,6 +252,7 @@ mod tests {
             voice: "joe".into(),
             speed: 1.2,
             volume: 1.0,
+            encoding: Encoding::S16le,
             sample_rate: None,
         }
     }
@@ -217,7 +263,7 @@ mod tests {
         manner(Some(config), &defaults())
     }
 
-    fn format(encoding: Encoding, sample_rate_hz: u32, channels: u32) -> Option<AudioFormat> {
+    fn format(encoding: Wire, sample_rate_hz: u32, channels: u32) -> Option<AudioFormat> {
         Some(AudioFormat {
             encoding: encoding.into(),
             sample_rate_hz,
@@ -232,12 +278,13 @@ mod tests {
             config.voice = "amy".into();
             config.speed = 0.5;
             config.volume = Some(0.0);
-            config.format = format(Encoding::S16le, 16_000, 1);
+            config.format = format(Wire::Opus, 16_000, 1);
         });
         let expected = Manner {
             voice: "amy".into(),
             speed: 0.5,
             volume: 0.0,
+            encoding: Encoding::Opus,
             sample_rate: Some(SampleRate::SPEECH),
         };
         assert_eq!(set.unwrap(), expected);
@@ -258,9 +305,15 @@ mod tests {
                 .to_string()
                 .starts_with("voice.volume is 2.5")
         );
-        for encoding in [Encoding::Wav, Encoding::Opus, Encoding::Mp3, Encoding::Detect] {
-            let error = with(|config| config.format = format(encoding, 0, 0)).unwrap_err();
-            assert!(error.to_string().contains(encoding.as_str_name()), "{error}");
+        let error = with(|config| config.format = format(Wire::Detect, 0, 0)).unwrap_err();
+        assert!(error.to_string().contains("ENCODING_DETECT"), "{error}");
+        for (encoding, hz, wanted) in [
+            (Wire::Opus, 22_050, "Opus has no sample rate of 22050 Hz: 8000, 12000"),
+            (Wire::Mp3, 9_000, "MP3 has no sample rate of 9000 Hz: 8000, 11025"),
+            (Wire::Wav, 96_000, "WAV has no sample rate of 96000 Hz: 8000 to 48000"),
+        ] {
+            let error = with(|config| config.format = format(encoding, hz, 1)).unwrap_err();
+            assert!(error.to_string().starts_with(wanted), "{error}");
         }
         let unknown = AudioFormat {
             encoding: 99,
@@ -273,11 +326,11 @@ mod tests {
                 .contains("encoding 99")
         );
         assert!(matches!(
-            with(|config| config.format = format(Encoding::S16le, 0, 7)),
+            with(|config| config.format = format(Wire::S16le, 0, 7)),
             Err(SpeechError::Channels { channels: 7 })
         ));
         assert!(matches!(
-            with(|config| config.format = format(Encoding::S16le, 100, 1)),
+            with(|config| config.format = format(Wire::S16le, 100, 1)),
             Err(SpeechError::SampleRate(_))
         ));
     }

@@ -1,9 +1,15 @@
 //! What makes samples of words: the trait, the voices that are loaded, and the choice by configuration.
 //!
-//! Engines are synchronous and live on one thread ([`solo_service::Worker`]); they look at the cancel token while they
-//! work. The configured voice is loaded when the service starts; another installed one when it is first asked for.
+//! Engines are synchronous and live on one thread ([`solo_service::Worker`]); they push what they make through `emit` as
+//! soon as it is there, and look at the cancel token while they work. The configured voice is loaded when the service
+//! starts; another installed one, of whichever engine, when it is first asked for.
 
+pub mod espeak;
+pub mod kokoro;
+mod level;
+mod onnx;
 pub mod piper;
+mod text;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -13,6 +19,7 @@ use solo_audio::SampleRate;
 use solo_service::{CancelToken, GlobalConfig, StartupError};
 
 use crate::config::Config;
+use kokoro::Kokoro;
 use piper::Piper;
 
 /// The engines that there are.
@@ -21,6 +28,8 @@ use piper::Piper;
 pub enum EngineKind {
     /// VITS voices of Piper through ONNX Runtime, phonemes by espeak-ng.
     Piper,
+    /// Kokoro-82M (StyleTTS 2) through ONNX Runtime, phonemes by espeak-ng.
+    Kokoro,
 }
 
 impl EngineKind {
@@ -28,6 +37,7 @@ impl EngineKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Piper => "piper",
+            Self::Kokoro => "kokoro",
         }
     }
 }
@@ -43,16 +53,69 @@ pub struct VoiceFacts {
     pub sample_rate: SampleRate,
 }
 
+/// Words to be spoken in one go.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Utterance<'a> {
+    /// Plain words and punctuation, one space between words.
+    pub text: &'a str,
+    /// Rate of speech, 0.5 to 2.0; 1.0 is the voice's own.
+    pub speed: f32,
+    /// Somebody waits for the first sample: it is worth some work more to have it soon.
+    pub soon: bool,
+}
+
+/// What an engine makes of an utterance, in this order: its length once, then its samples in runs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Made {
+    /// How long it will be.
+    Length {
+        /// Samples of all runs together.
+        samples: usize,
+        /// Where each white-space separated word of the text begins, in samples, ascending. Empty when the engine does not
+        /// know how long it speaks at each phoneme.
+        words: Vec<usize>,
+    },
+    /// The next mono samples, −1.0 to 1.0, at the voice's rate.
+    Samples(Vec<f32>),
+}
+
+/// Where an engine puts what it makes.
+pub type Emit<'a> = dyn FnMut(Made) -> Result<(), SynthesisError> + 'a;
+
 /// A voice that is loaded.
 pub trait Synthesizer: Send {
     /// Who speaks.
     fn facts(&self) -> &VoiceFacts;
 
-    /// Speaks plain words: mono samples, −1.0 to 1.0, at the voice's rate. `speed` is 0.5 to 2.0.
+    /// Speaks an utterance. Nothing is emitted for one that has no sound.
     ///
     /// # Errors
-    /// [`SynthesisError::Cancelled`] soon after `cancel` was; otherwise what the engine says.
-    fn synthesize(&mut self, text: &str, speed: f32, cancel: &CancelToken) -> Result<Vec<f32>, SynthesisError>;
+    /// [`SynthesisError::Cancelled`] soon after `cancel` was; what `emit` says; otherwise what the engine says.
+    fn synthesize(
+        &mut self,
+        utterance: &Utterance<'_>,
+        cancel: &CancelToken,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), SynthesisError>;
+}
+
+/// Speaks an utterance and gives all its samples at once.
+///
+/// # Errors
+/// As [`Synthesizer::synthesize`].
+pub fn collect(
+    voice: &mut dyn Synthesizer,
+    utterance: &Utterance<'_>,
+    cancel: &CancelToken,
+) -> Result<Vec<f32>, SynthesisError> {
+    let mut all = Vec::new();
+    voice.synthesize(utterance, cancel, &mut |made| {
+        if let Made::Samples(samples) = made {
+            all.extend(samples);
+        }
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 /// Why words could not be spoken.
@@ -63,7 +126,7 @@ pub enum SynthesisError {
     Cancelled,
     /// The phonemiser failed.
     #[error("espeak-ng gave no phonemes")]
-    Phonemes(#[from] piper::espeak::EspeakError),
+    Phonemes(#[from] espeak::EspeakError),
     /// The engine failed.
     #[error("the voice could not be run")]
     Run(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -90,7 +153,24 @@ pub enum EngineError {
     },
     /// espeak-ng cannot work.
     #[error(transparent)]
-    Espeak(#[from] piper::espeak::EspeakError),
+    Espeak(#[from] espeak::EspeakError),
+    /// It loaded, but did not speak when it was tried.
+    #[error("voice \"{voice}\" was loaded but cannot speak")]
+    Mute {
+        /// Its identifier.
+        voice: String,
+        /// What the engine says.
+        #[source]
+        source: SynthesisError,
+    },
+}
+
+impl From<solo_models::MissingModel> for EngineError {
+    fn from(missing: solo_models::MissingModel) -> Self {
+        Self::NotInstalled {
+            message: missing.to_string(),
+        }
+    }
 }
 
 impl From<EngineError> for StartupError {
@@ -102,8 +182,8 @@ impl From<EngineError> for StartupError {
     }
 }
 
-/// Loads a voice by its identifier.
-pub type Loader = Box<dyn FnMut(&str) -> Result<Box<dyn Synthesizer>, EngineError> + Send>;
+/// Loads a voice of an engine by its identifier.
+pub type Loader = Box<dyn FnMut(EngineKind, &str) -> Result<Box<dyn Synthesizer>, EngineError> + Send>;
 
 /// The voices that are loaded, and how to load more.
 pub struct Voices {
@@ -124,27 +204,28 @@ impl Voices {
     ///
     /// # Errors
     /// When it is not installed or damaged.
-    pub fn open(&mut self, id: &str) -> Result<&mut dyn Synthesizer, EngineError> {
+    pub fn open(&mut self, engine: EngineKind, id: &str) -> Result<&mut dyn Synthesizer, EngineError> {
         if !self.open.contains_key(id) {
-            let voice = (self.loader)(id)?;
+            let voice = (self.loader)(engine, id)?;
             self.open.insert(id.to_owned(), voice);
         }
         Ok(self.open.get_mut(id).expect("it was inserted above").as_mut())
     }
 }
 
-/// How the configured engine loads voices.
+/// How engines load voices, as configured.
 pub fn from_config(config: &Config, global: &GlobalConfig) -> Loader {
-    match config.engine {
-        EngineKind::Piper => {
-            let models_dir = global.models_dir.clone();
-            let espeak_data = config.espeak_data.clone();
-            let threads = if config.threads == 0 {
-                global.threads
-            } else {
-                config.threads
-            };
-            Box::new(move |id| Ok(Box::new(Piper::load(&models_dir, id, &espeak_data, threads)?)))
-        }
-    }
+    let models_dir = global.models_dir.clone();
+    let espeak_data = config.espeak_data.clone();
+    let threads = if config.threads == 0 {
+        global.threads
+    } else {
+        config.threads
+    };
+    Box::new(move |engine, id| {
+        Ok(match engine {
+            EngineKind::Piper => Box::new(Piper::load(&models_dir, id, &espeak_data, threads)?),
+            EngineKind::Kokoro => Box::new(Kokoro::load(&models_dir, id, &espeak_data, threads)?),
+        })
+    })
 }

@@ -3,7 +3,9 @@
 use solo_audio::SampleRateError;
 use solo_service::{ErrorCode, ServiceError, WorkerError};
 
+use crate::encode::EncodeError;
 use crate::engine::{EngineError, SynthesisError};
+use crate::ssml::SsmlError;
 
 /// Why a speech was refused or ended early.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +21,8 @@ pub enum SpeechError {
     TextTooLong { limit: usize },
     #[error("neither text nor ssml is set; exactly one is wanted")]
     NoInput,
-    #[error("ssml is not built yet; send plain text in `text`")]
-    Ssml,
+    #[error("ssml, {0}")]
+    Ssml(SsmlError),
     #[error("{field} is {value}; {low} to {high} is wanted")]
     OutOfRange {
         field: &'static str,
@@ -28,8 +30,16 @@ pub enum SpeechError {
         low: f32,
         high: f32,
     },
-    #[error("this service sends s16le samples only (ENCODING_S16LE, or leave encoding unset), not {encoding}")]
+    #[error(
+        "speech is not sent as {encoding}: ENCODING_S16LE (unset), ENCODING_WAV, ENCODING_OPUS or ENCODING_MP3 is wanted"
+    )]
     Encoding { encoding: String },
+    #[error("{format} has no sample rate of {hz} Hz: {wanted} is wanted, or 0 for what fits the voice")]
+    FormatRate {
+        format: &'static str,
+        hz: u32,
+        wanted: String,
+    },
     #[error("a voice has one channel; {channels} were asked for (leave channels unset or say 1)")]
     Channels { channels: u32 },
     #[error(transparent)]
@@ -46,6 +56,8 @@ pub enum SpeechError {
     Draining,
     #[error(transparent)]
     Worker(#[from] WorkerError),
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
     #[error("the voice failed on this text")]
     Synthesis(#[from] SynthesisError),
     #[error("the speech ended unexpectedly")]
@@ -56,23 +68,24 @@ impl ServiceError for SpeechError {
     fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownVoice { .. } | Self::Voice(EngineError::NotInstalled { .. }) => ErrorCode::NotFound,
-            Self::Voice(_) => ErrorCode::FailedPrecondition,
+            Self::Voice(_) | Self::Encode(EncodeError::NoMp3 { .. }) => ErrorCode::FailedPrecondition,
             Self::EmptyText
             | Self::TextTooLong { .. }
             | Self::NoInput
             | Self::OutOfRange { .. }
+            | Self::Ssml(_)
             | Self::Encoding { .. }
+            | Self::FormatRate { .. }
             | Self::Channels { .. }
             | Self::SampleRate(_)
             | Self::ConfigFirst { .. }
             | Self::ConfigTwice
             | Self::EmptyMessage => ErrorCode::InvalidArgument,
-            Self::Ssml => ErrorCode::Unimplemented,
             Self::InputBroken(_) => ErrorCode::Cancelled,
             Self::Draining => ErrorCode::Unavailable,
             Self::Worker(error) => error.code(),
             Self::Synthesis(SynthesisError::Cancelled) => ErrorCode::Cancelled,
-            Self::Synthesis(_) | Self::Aborted(_) => ErrorCode::Internal,
+            Self::Encode(EncodeError::Failed { .. }) | Self::Synthesis(_) | Self::Aborted(_) => ErrorCode::Internal,
         }
     }
 
@@ -83,11 +96,13 @@ impl ServiceError for SpeechError {
             Self::Voice(_) => "VOICE_UNUSABLE",
             Self::EmptyText | Self::NoInput => "TEXT_EMPTY",
             Self::TextTooLong { .. } => "TEXT_TOO_LONG",
-            Self::Ssml => "SSML_UNIMPLEMENTED",
+            Self::Ssml(error) => error.reason(),
             Self::OutOfRange { .. } => "OUT_OF_RANGE",
             Self::Encoding { .. } => "ENCODING_UNSUPPORTED",
             Self::Channels { .. } => "CHANNELS_UNSUPPORTED",
-            Self::SampleRate(_) => "SAMPLE_RATE_UNSUPPORTED",
+            Self::SampleRate(_) | Self::FormatRate { .. } => "SAMPLE_RATE_UNSUPPORTED",
+            Self::Encode(EncodeError::NoMp3 { .. }) => "MP3_NOT_INSTALLED",
+            Self::Encode(EncodeError::Failed { .. }) => "ENCODING_FAILED",
             Self::ConfigFirst { .. } | Self::ConfigTwice | Self::EmptyMessage => "PROTOCOL",
             Self::InputBroken(_) => "INPUT_BROKEN",
             Self::Draining => "DRAINING",
@@ -101,11 +116,11 @@ impl ServiceError for SpeechError {
         match self {
             Self::UnknownVoice { .. } | Self::Voice(_) => Some("voice.voice"),
             Self::EmptyText | Self::TextTooLong { .. } | Self::NoInput => Some("text"),
-            Self::Ssml => Some("ssml"),
+            Self::Ssml(_) => Some("ssml"),
             Self::OutOfRange { field, .. } => Some(field),
-            Self::Encoding { .. } => Some("voice.format.encoding"),
+            Self::Encoding { .. } | Self::Encode(_) => Some("voice.format.encoding"),
             Self::Channels { .. } => Some("voice.format.channels"),
-            Self::SampleRate(_) => Some("voice.format.sample_rate_hz"),
+            Self::SampleRate(_) | Self::FormatRate { .. } => Some("voice.format.sample_rate_hz"),
             Self::ConfigFirst { .. } | Self::ConfigTwice | Self::EmptyMessage => Some("payload"),
             _ => None,
         }

@@ -16,6 +16,7 @@ use crate::SpeechError;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::convert::{self, Manner};
+use crate::encode::Encoding;
 use crate::speech::{Piece, Speaker};
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -40,6 +41,7 @@ impl TtsGrpc {
                 voice: config.voice.clone(),
                 speed: config.speed,
                 volume: 1.0,
+                encoding: Encoding::default(),
                 sample_rate: None,
             },
             max_text_chars: config.max_text_chars,
@@ -51,10 +53,10 @@ impl TtsGrpc {
         S: Stream<Item = Result<Piece, SpeechError>> + Send + 'static,
     {
         let manner = convert::manner(config, &self.defaults)?;
-        self.catalogue.find(&manner.voice)?;
-        let facts = self.speaker.facts(&manner.voice).await?;
+        let engine = self.catalogue.find(&manner.voice)?.engine;
+        let facts = self.speaker.facts(engine, &manner.voice).await?;
         let context = self.context.clone();
-        let events = self.speaker.speak(manner, facts, pieces);
+        let events = self.speaker.speak(manner, engine, facts, pieces)?;
         Ok(Box::pin(events.map(move |event| {
             event.map(convert::event).map_err(|error| status(error, &context))
         })))
@@ -78,8 +80,8 @@ impl TtsService for TtsGrpc {
         request: Request<SynthesizeRequest>,
     ) -> Result<Response<Self::SynthesizeStream>, Status> {
         let mut request = request.into_inner();
-        let text = convert::text(&mut request, self.max_text_chars).map_err(IntoStatus::into_status)?;
-        let pieces = stream::iter([Ok(Piece::Text(text))]);
+        let pieces = convert::pieces(&mut request, self.max_text_chars).map_err(IntoStatus::into_status)?;
+        let pieces = stream::iter(pieces.into_iter().map(Ok));
         let events = self
             .speech(request.voice, pieces)
             .await

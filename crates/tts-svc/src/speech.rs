@@ -1,8 +1,11 @@
 //! One speech: text in pieces goes in, a header, marks, audio and a summary come out.
 //!
 //! Three steps run side by side, joined by channels, in one task that ends when nobody listens any more: *read* cuts the
-//! text into units, *synthesise* has each made into samples on the engine's thread, *send* hands the samples out in chunks.
-//! So a unit is made while the audio of the one before is on its way, and the first is heard before the last is written.
+//! text into units, *synthesise* has each made into samples on the engine's thread, *send* ([`out`]) hands them on as bytes
+//! while the engine still makes the rest. So a unit is made while the audio of the one before is on its way, and the first
+//! is heard before the last is written.
+
+mod out;
 
 use std::ops::Range;
 use std::pin::pin;
@@ -10,56 +13,86 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
-use solo_audio::{SampleRate, pcm, resample};
-use solo_service::{Context, Worker};
-use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
+use solo_audio::SampleRate;
+use solo_service::{Context, Worker, WorkerError};
+use tokio::sync::mpsc::{self, Sender, UnboundedReceiver, UnboundedSender};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::SpeechError;
 use crate::config::Config;
-use crate::convert::Manner;
-use crate::engine::{VoiceFacts, Voices};
-use crate::normalise;
+use crate::convert::{Manner, SPEED};
+use crate::encode::{self, Encoding};
+use crate::engine::{EngineKind, Made, SynthesisError, Utterance, VoiceFacts, Voices};
+use crate::normalise::{self, Word};
+use crate::ssml::{Item, Passage};
 use crate::units::{Unit, UnitCutter};
+use out::{Mouth, Step};
 
-/// Length of a chunk of audio: the longest that a message may carry.
-const CHUNK_MS: u64 = 100;
 /// Chunks that may wait for a slow listener before synthesis waits, too.
 const CHUNKS_AHEAD: usize = 64;
+/// More than an engine makes of one unit: it never waits for a listener, others wait for it.
+const RUNS_OF_A_UNIT: usize = 1024;
 
 /// A piece of text that is being written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
     /// More text; may end within a word.
     Text(String),
     /// Speak what is there.
     Flush,
+    /// A whole run of marked-up text.
+    Passage(Passage),
+    /// Silence.
+    Break(Duration),
 }
 
-/// What comes out of a speech, in this order: the header; for each unit its mark, then its audio; the summary.
+impl From<Item> for Piece {
+    fn from(item: Item) -> Self {
+        match item {
+            Item::Passage(passage) => Self::Passage(passage),
+            Item::Break(length) => Self::Break(length),
+        }
+    }
+}
+
+/// What a mark covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Covers {
+    /// What is synthesised in one go.
+    Unit,
+    /// A word, where the engine knows when it is spoken.
+    Word,
+}
+
+/// What comes out of a speech, in this order: the header; for each unit its mark, those of its words, then its audio; the
+/// summary.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// The format of all audio that follows.
     Header {
         /// Identifier of the voice.
         voice: String,
+        /// How samples become bytes.
+        encoding: Encoding,
         /// Rate of the samples.
         sample_rate: SampleRate,
     },
     /// The audio that follows speaks this text.
     Mark {
+        /// What it covers.
+        covers: Covers,
         /// Bytes of the whole text.
         text: Range<usize>,
         /// Samples of the whole speech; empty for text that has no sound.
         samples: Range<u64>,
     },
-    /// At most 100 ms of samples.
+    /// At most 100 ms of audio.
     Audio {
-        /// Index of the first one in the speech.
+        /// Index of the first sample that was encoded for it; some formats hold samples back.
         first_sample: u64,
-        /// The samples.
-        samples: Vec<i16>,
+        /// The bytes.
+        data: Vec<u8>,
     },
     /// The end.
     Summary(Summary),
@@ -89,19 +122,46 @@ impl Summary {
     }
 }
 
-/// A unit, and when it was there.
-struct Ready {
-    unit: Unit,
-    at: Instant,
+/// What is next to be spoken, and when it was there.
+enum Next {
+    Part { part: Part, at: Instant },
+    Break(Duration),
 }
 
-/// A unit that has been made into samples.
-struct Spoken {
+/// A unit, and how it is said.
+struct Part {
     unit: Unit,
-    at: Instant,
-    /// At the speech's rate; empty when the unit has no sound.
-    samples: Vec<i16>,
-    took: Duration,
+    /// The passage it belongs to, and where in the whole text that begins; `None` for plain text.
+    passage: Option<(Arc<Passage>, usize)>,
+    /// The sentence goes on after it.
+    joined: bool,
+}
+
+impl Part {
+    /// Where bytes of the text that was cut stand in what the caller sent.
+    fn sent(&self, range: Range<usize>) -> Range<usize> {
+        match &self.passage {
+            None => range,
+            Some((passage, base)) => passage.sent(range.start - base..range.end - base),
+        }
+    }
+
+    /// What is said of it, each word with its place in what the caller sent.
+    fn words(&self, language: &str) -> Vec<Word> {
+        let mut words = normalise::spoken(&self.unit, language);
+        if self.joined
+            && let Some(last) = words.last_mut()
+            && last.text.ends_with(char::is_alphanumeric)
+        {
+            // Keeps the voice up.
+            last.text.push(',');
+        }
+        let start = self.unit.range.start;
+        for word in &mut words {
+            word.from = self.sent(start + word.from.start..start + word.from.end);
+        }
+        words
+    }
 }
 
 /// Speaks with the voices of one worker.
@@ -110,6 +170,7 @@ pub struct Speaker {
     context: Context,
     active: VoiceFacts,
     pause: Duration,
+    first_unit_words: usize,
     max_text_chars: usize,
 }
 
@@ -121,6 +182,7 @@ impl Speaker {
             context,
             active,
             pause: Duration::from_millis(config.pause_ms.into()),
+            first_unit_words: config.first_unit_words,
             max_text_chars: config.max_text_chars,
         }
     }
@@ -129,84 +191,113 @@ impl Speaker {
     ///
     /// # Errors
     /// When it is not installed or damaged, or the engine is busy.
-    pub async fn facts(&self, voice: &str) -> Result<VoiceFacts, SpeechError> {
+    pub async fn facts(&self, engine: EngineKind, voice: &str) -> Result<VoiceFacts, SpeechError> {
         if voice == self.active.id {
             return Ok(self.active.clone());
         }
         let voice = voice.to_owned();
         let facts = self
             .worker
-            .run(move |voices, _| voices.open(&voice).map(|voice| voice.facts().clone()))
+            .run(move |voices, _| voices.open(engine, &voice).map(|voice| voice.facts().clone()))
             .await?;
         Ok(facts?)
     }
 
     /// Speaks text while it is being written. Dropping the stream ends the speech, the engine's work included.
+    ///
+    /// # Errors
+    /// When the format cannot be made here.
     pub fn speak<S>(
         self: &Arc<Self>,
         manner: Manner,
+        engine: EngineKind,
         facts: VoiceFacts,
         pieces: S,
-    ) -> impl Stream<Item = Result<Event, SpeechError>> + Send + 'static
+    ) -> Result<impl Stream<Item = Result<Event, SpeechError>> + Send + use<S>, SpeechError>
     where
         S: Stream<Item = Result<Piece, SpeechError>> + Send + 'static,
     {
+        let sample_rate = manner
+            .sample_rate
+            .unwrap_or_else(|| manner.encoding.rate_for(facts.sample_rate));
+        let encoder = encode::encoder(manner.encoding, sample_rate)?;
+        let header = Event::Header {
+            voice: facts.id.clone(),
+            encoding: manner.encoding,
+            sample_rate,
+        };
+        let (out, mut events) = mpsc::channel(CHUNKS_AHEAD);
+        let pause = self.pause.div_f32(manner.speed);
+        let mouth = Mouth::new(
+            (facts.sample_rate, sample_rate),
+            pause,
+            self.context.status.clone(),
+            encoder,
+            out,
+        );
         let speech = Speech {
             speaker: Arc::clone(self),
-            sample_rate: manner.sample_rate.unwrap_or(facts.sample_rate),
             manner,
+            engine,
             facts,
         };
-        async_stream::try_stream! {
-            yield Event::Header { voice: speech.facts.id.clone(), sample_rate: speech.sample_rate };
-            let (out, mut events) = mpsc::channel(CHUNKS_AHEAD);
-            let task = tokio::spawn(speech.run(pieces, out).in_current_span());
+        Ok(async_stream::try_stream! {
+            yield header;
+            let task = tokio::spawn(speech.run(pieces, mouth).in_current_span());
             let task = AbortOnDropHandle::new(task);
             while let Some(event) = events.recv().await {
                 yield event;
             }
             // The channel closes when the task ends: now it says how.
             task.await??;
-        }
+        })
     }
 }
 
 struct Speech {
     speaker: Arc<Speaker>,
     manner: Manner,
+    engine: EngineKind,
     facts: VoiceFacts,
-    sample_rate: SampleRate,
 }
 
 impl Speech {
-    async fn run<S>(self, pieces: S, out: Sender<Event>) -> Result<(), SpeechError>
+    async fn run<S>(self, pieces: S, mouth: Mouth) -> Result<(), SpeechError>
     where
         S: Stream<Item = Result<Piece, SpeechError>> + Send,
     {
         // Bounded by the limit on text.
-        let (units, ready) = mpsc::unbounded_channel();
-        let (made, spoken) = mpsc::channel(1);
+        let (parts, ready) = mpsc::unbounded_channel();
+        let (made, steps) = mpsc::channel(1);
         tokio::try_join!(
-            self.read(pieces, units),
+            self.read(pieces, parts),
             self.synthesise(ready, made),
-            self.send(spoken, out)
+            mouth.send(steps)
         )?;
         Ok(())
     }
 
-    async fn read<S>(&self, pieces: S, units: UnboundedSender<Ready>) -> Result<(), SpeechError>
+    async fn read<S>(&self, pieces: S, parts: UnboundedSender<Next>) -> Result<(), SpeechError>
     where
         S: Stream<Item = Result<Piece, SpeechError>> + Send,
     {
         let limit = self.speaker.max_text_chars;
         let mut pieces = pin!(pieces);
-        let mut cutter = UnitCutter::default();
+        let mut cutter = UnitCutter::new(self.speaker.first_unit_words);
         let mut characters = 0;
-        let hand_over = |cut: Vec<Unit>| {
+        let hand_over = |next: Next| {
+            // The other end goes away only together with this one.
+            let _ = parts.send(next);
+        };
+        let plain = |units: Vec<Unit>| {
             let at = Instant::now();
-            for unit in cut {
-                // The other end goes away only together with this one.
-                let _ = units.send(Ready { unit, at });
+            for unit in units {
+                let part = Part {
+                    unit,
+                    passage: None,
+                    joined: false,
+                };
+                hand_over(Next::Part { part, at });
             }
         };
         loop {
@@ -224,118 +315,131 @@ impl Speech {
                         if characters > limit {
                             return Err(SpeechError::TextTooLong { limit });
                         }
-                        hand_over(cutter.push(&delta));
+                        plain(cutter.push(&delta));
                     }
-                    Piece::Flush => hand_over(cutter.flush()),
+                    Piece::Flush => plain(cutter.flush()),
+                    Piece::Passage(passage) => {
+                        characters += 1;
+                        let at = Instant::now();
+                        for part in of_passage(&mut cutter, passage) {
+                            hand_over(Next::Part { part, at });
+                        }
+                    }
+                    Piece::Break(length) => hand_over(Next::Break(length)),
                 },
             }
         }
-        hand_over(cutter.finish());
+        plain(cutter.finish());
         Ok(())
     }
 
-    async fn synthesise(&self, mut ready: UnboundedReceiver<Ready>, made: Sender<Spoken>) -> Result<(), SpeechError> {
-        while let Some(Ready { unit, at }) = ready.recv().await {
-            let text = normalise::spoken(&unit, &self.facts.language);
-            let (samples, took) = if text.is_empty() {
-                (Vec::new(), Duration::ZERO)
-            } else {
-                self.samples(text).await?
+    async fn synthesise(&self, mut ready: UnboundedReceiver<Next>, made: Sender<Step>) -> Result<(), SpeechError> {
+        let mut soon = true;
+        while let Some(next) = ready.recv().await {
+            let (part, at) = match next {
+                Next::Part { part, at } => (part, at),
+                Next::Break(length) => {
+                    if made.send(Step::Silence(length)).await.is_err() {
+                        return Ok(());
+                    }
+                    continue;
+                }
             };
-            if made
-                .send(Spoken {
-                    unit,
-                    at,
-                    samples,
-                    took,
-                })
-                .await
-                .is_err()
-            {
-                break;
+            let words = part.words(&self.facts.language);
+            let gain = self.manner.volume * part.passage.as_ref().map_or(1.0, |(passage, _)| passage.gain);
+            let begin = Step::Unit {
+                text: part.sent(part.unit.range.clone()),
+                words: words.iter().map(|word| word.from.clone()).collect(),
+                at,
+                gain,
+                pause_after: !part.joined && !part.unit.text.trim_end().ends_with([',', ';', ':', '—', '–']),
+            };
+            if made.send(begin).await.is_err() {
+                return Ok(());
             }
-        }
-        Ok(())
-    }
-
-    /// Has words made into samples on the engine's thread, gain and rate included.
-    async fn samples(&self, text: String) -> Result<(Vec<i16>, Duration), SpeechError> {
-        let Manner {
-            voice, speed, volume, ..
-        } = self.manner.clone();
-        let (from, to) = (self.facts.sample_rate, self.sample_rate);
-        let job = self.speaker.worker.run(move |voices, cancel| {
-            let started = Instant::now();
-            let mut samples = voices.open(&voice)?.synthesize(&text, speed, cancel)?;
-            if from != to {
-                samples = resample(&samples, from, to);
-            }
-            for sample in &mut samples {
-                *sample *= volume;
-            }
-            Ok::<_, SpeechError>((pcm::to_i16(&samples), started.elapsed()))
-        });
-        job.await?
-    }
-
-    async fn send(&self, mut spoken: Receiver<Spoken>, out: Sender<Event>) -> Result<(), SpeechError> {
-        let mut summary = Summary::default();
-        let mut pause_due = false;
-        while let Some(Spoken {
-            unit,
-            at,
-            samples,
-            took,
-        }) = spoken.recv().await
-        {
-            let mut events = Vec::new();
-            if !samples.is_empty() {
-                if summary.samples == 0 {
-                    summary.first_audio = at.elapsed();
-                    self.speaker
-                        .context
-                        .status
-                        .gauge("first_audio_ms", "ms", summary.first_audio.as_secs_f64() * 1e3);
-                } else if pause_due {
-                    let pause = self.speaker.pause.div_f32(self.manner.speed).as_millis() as u64;
-                    let silence = vec![0; self.sample_rate.samples_in_ms(pause) as usize];
-                    self.chunks(&silence, &mut summary.samples, &mut events);
-                }
-                pause_due = !unit.text.trim_end().ends_with([',', ';', ':', '—', '–']);
-            }
-            let end = summary.samples + samples.len() as u64;
-            events.push(Event::Mark {
-                text: unit.range,
-                samples: summary.samples..end,
-            });
-            self.chunks(&samples, &mut summary.samples, &mut events);
-            summary.synthesis += took;
-            for event in events {
-                if out.send(event).await.is_err() {
+            let took = if words.is_empty() {
+                Duration::ZERO
+            } else {
+                let rate = part.passage.as_ref().map_or(1.0, |(passage, _)| passage.rate);
+                let speed = (self.manner.speed * rate).clamp(*SPEED.start(), *SPEED.end());
+                let Some(took) = self.make(normalise::joined(&words), speed, soon, &made).await? else {
                     return Ok(());
-                }
+                };
+                soon = false;
+                took
+            };
+            if made.send(Step::End { took }).await.is_err() {
+                return Ok(());
             }
         }
-        summary.length = self.sample_rate.duration_of(summary.samples);
-        if summary.samples > 0 {
-            self.speaker
-                .context
-                .status
-                .gauge("real_time_factor", "1", summary.real_time_factor().into());
-        }
-        // Nobody to tell is nobody to fail for.
-        let _ = out.send(Event::Summary(summary)).await;
         Ok(())
     }
 
-    fn chunks(&self, samples: &[i16], position: &mut u64, events: &mut Vec<Event>) {
-        let longest = self.sample_rate.samples_in_ms(CHUNK_MS) as usize;
-        for chunk in samples.chunks(longest) {
-            events.push(Event::Audio {
-                first_sample: *position,
-                samples: chunk.to_vec(),
-            });
-            *position += chunk.len() as u64;
+    /// Has words made into samples on the engine's thread; how long that took, or `None` when nobody listens any more.
+    async fn make(
+        &self,
+        text: String,
+        speed: f32,
+        soon: bool,
+        made: &Sender<Step>,
+    ) -> Result<Option<Duration>, SpeechError> {
+        let (engine, voice) = (self.engine, self.manner.voice.clone());
+        let mut runs = self
+            .speaker
+            .worker
+            .stream(RUNS_OF_A_UNIT, move |voices, emit, cancel| {
+                let started = Instant::now();
+                let utterance = Utterance {
+                    text: &text,
+                    speed,
+                    soon,
+                };
+                let result = voices
+                    .open(engine, &voice)
+                    .map_err(SpeechError::from)
+                    .and_then(|voice| {
+                        let mut pass_on = |made| emit.send(Ok(Run::Made(made))).map_err(|_| SynthesisError::Cancelled);
+                        voice.synthesize(&utterance, cancel, &mut pass_on)?;
+                        Ok(Run::Done(started.elapsed()))
+                    });
+                // Whoever does not listen any more needs no result.
+                let _ = emit.send(result);
+            })?;
+        while let Some(run) = runs.next().await {
+            match run? {
+                Run::Made(run) => {
+                    if made.send(Step::Made(run)).await.is_err() {
+                        return Ok(None);
+                    }
+                }
+                Run::Done(took) => return Ok(Some(took)),
+            }
         }
+        Err(SpeechError::Worker(WorkerError::Panicked {
+            worker: self.engine.name(),
+        }))
     }
+}
+
+/// What the engine's thread says of a unit.
+enum Run {
+    Made(Made),
+    /// All of it is made; the time that took.
+    Done(Duration),
+}
+
+/// Cuts a passage into units. Its last one may be in the middle of a sentence.
+fn of_passage(cutter: &mut UnitCutter, passage: Passage) -> Vec<Part> {
+    let base = cutter.offset();
+    let mut units = cutter.push(&passage.text);
+    units.extend(cutter.finish());
+    let ends = |text: &str| text.trim_end().ends_with(['.', '!', '?', '…']);
+    let passage = Arc::new(passage);
+    let last = units.len().saturating_sub(1);
+    let part = |(index, unit): (usize, Unit)| Part {
+        joined: passage.joined && index == last && !ends(&unit.text),
+        passage: Some((Arc::clone(&passage), base)),
+        unit,
+    };
+    units.into_iter().enumerate().map(part).collect()
 }

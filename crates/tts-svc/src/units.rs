@@ -1,7 +1,7 @@
 //! Cuts text, while it is being written, into units that can be spoken: sentences, and for the first unit a clause.
 //!
-//! Whoever listens waits for the first unit, so it may end at a comma once it has [`FIRST_CLAUSE_WORDS`] words; all later
-//! ones are sentences, because prosody needs them whole. A cut is made only when the text that follows cannot change it
+//! Whoever listens waits for the first unit, so it may end at a comma once it has a few words; all later ones are
+//! sentences, because prosody needs them whole. A cut is made only when the text that follows cannot change it
 //! any more ("3." may become "3.14", "Dr." is followed by a name), and every decision depends on the text alone: however
 //! the text is cut into deltas, the units are the same, and put together they are the text. White space before a unit
 //! belongs to it, so that units, and the marks made from them, tile the text without gaps.
@@ -12,8 +12,6 @@ use std::ops::Range;
 
 use boundary::{Scan, Verdict};
 
-/// Words from which the first unit may end at a comma, semicolon, colon or dash.
-pub const FIRST_CLAUSE_WORDS: usize = 4;
 /// Bytes from which a sentence is cut at its last clause or space: longer ones delay the audio and the cancellation.
 pub const MAX_UNIT_BYTES: usize = 320;
 
@@ -46,25 +44,32 @@ pub struct UnitCutter {
     offset: usize,
     /// Bytes of `pending` that were looked at and hold no boundary.
     scanned: usize,
+    /// Words from which the first unit may end at a comma, semicolon, colon or dash.
+    first_words: usize,
     /// No unit with words was cut yet.
     first: bool,
     /// `pending` begins a line.
     line_start: bool,
 }
 
-impl Default for UnitCutter {
-    fn default() -> Self {
+impl UnitCutter {
+    /// A cutter whose first unit may end at a comma, semicolon, colon or dash once it has `first_words` words.
+    pub fn new(first_words: usize) -> Self {
         Self {
             pending: String::new(),
             offset: 0,
             scanned: 0,
+            first_words,
             first: true,
             line_start: true,
         }
     }
-}
 
-impl UnitCutter {
+    /// Bytes of text that went into the units so far.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
     /// Takes the next piece of the text, which may end within a word, and gives the units that are complete now.
     pub fn push(&mut self, delta: &str) -> Vec<Unit> {
         self.pending.push_str(delta);
@@ -81,7 +86,7 @@ impl UnitCutter {
     }
 
     /// Ends the text and gives all that is left.
-    pub fn finish(mut self) -> Vec<Unit> {
+    pub fn finish(&mut self) -> Vec<Unit> {
         let mut units = self.cut(true);
         if !self.pending.is_empty() {
             units.push(self.take(self.pending.len()));
@@ -95,7 +100,7 @@ impl UnitCutter {
             let scan = Scan {
                 text: &self.pending,
                 complete,
-                early: self.first,
+                early: self.first.then_some(self.first_words),
                 line_start: self.line_start,
             };
             match scan.from(self.scanned) {
@@ -129,9 +134,9 @@ impl UnitCutter {
     }
 }
 
-/// Cuts a text that is there as a whole.
-pub fn cut(text: &str) -> Vec<Unit> {
-    let mut cutter = UnitCutter::default();
+/// Cuts a text that is there as a whole, as [`UnitCutter::new`] says.
+pub fn cut(text: &str, first_words: usize) -> Vec<Unit> {
+    let mut cutter = UnitCutter::new(first_words);
     let mut units = cutter.push(text);
     units.extend(cutter.finish());
     units

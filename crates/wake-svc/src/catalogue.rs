@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use solo_models::{Manifest, Model, ModelKind};
 
 use crate::WakeError;
+use crate::config::{Config, KeywordFile};
 use crate::engine::EngineKind;
 
 /// A keyword that is known, installed or not.
@@ -73,6 +74,21 @@ impl Catalogue {
         Self(known.collect())
     }
 
+    /// The keywords that an engine can listen for: the manifest's, or those whose files a person named.
+    pub fn of_config(config: &Config, models_dir: &Path) -> Self {
+        match config.engine {
+            EngineKind::MicroWakeWord | EngineKind::OpenWakeWord => Self::of_manifest(models_dir, config.engine),
+            EngineKind::Porcupine => {
+                let keyword = |file: &KeywordFile| {
+                    let files = vec![file.path.clone()];
+                    // Picovoice's own terms; SPDX's way to say "none of the listed".
+                    KnownKeyword::new(&file.id, EngineKind::Porcupine, "LicenseRef-Picovoice", files)
+                };
+                Self(config.porcupine.keyword_files.iter().map(keyword).collect())
+            }
+        }
+    }
+
     /// A keyword by its identifier.
     ///
     /// # Errors
@@ -121,7 +137,11 @@ mod tests {
             let catalogue = Catalogue::of_manifest(Path::new("/nowhere"), engine);
             let keyword = catalogue.find("hey_jarvis").unwrap();
             assert_eq!((keyword.phrase.as_str(), keyword.installed()), ("Hey Jarvis", false));
-            assert!(Manifest::embedded().get(&engine.model_id("hey_jarvis")).is_some());
+            assert!(
+                Manifest::embedded()
+                    .get(&engine.model_id("hey_jarvis").unwrap())
+                    .is_some()
+            );
             for nothing in ["hey_nobody", "features"] {
                 let error = catalogue.find(nothing).unwrap_err().to_string();
                 assert!(error.contains(nothing) && error.contains("hey_jarvis"), "{error}");

@@ -7,12 +7,15 @@ use solo_proto::wake::v1::{DetectConfig, DetectRequest, DetectResponse, DetectSt
 
 use crate::WakeError;
 use crate::catalogue::{Catalogue, KnownKeyword};
+use crate::engine::EngineKind;
 use crate::watch::{Rule, Wake};
 
 /// Keywords that one stream may be watched for.
 pub const MAX_KEYWORDS: usize = 16;
 /// Longest refractory time, in ms.
 pub const MAX_REFRACTORY_MS: u32 = 60_000;
+/// Most scores above the threshold that may be wanted.
+pub const MAX_TRIGGERS: u32 = 20;
 /// Bytes of 100 ms of 16 kHz mono s16le.
 pub const MAX_CHUNK_BYTES: usize = 3_200;
 
@@ -30,18 +33,26 @@ pub fn first(request: Option<DetectRequest>) -> Result<DetectConfig, WakeError> 
     Err(WakeError::ConfigFirst { found })
 }
 
-/// What is wanted of each keyword; none named means `defaults`, and what one leaves open is as there.
+/// What the configuration wants of keywords where a request leaves it open.
+#[derive(Debug, Clone)]
+pub struct Defaults {
+    /// The engine that listens: it bounds what can be asked for.
+    pub engine: EngineKind,
+    /// What is listened for when a request names nothing.
+    pub rules: Vec<Rule>,
+    /// Refractory time of other keywords.
+    pub refractory_ms: u32,
+    /// Trigger count of other keywords.
+    pub trigger_count: u32,
+}
+
+/// What is wanted of each keyword; none named means those of `defaults`, and what one leaves open is as there.
 ///
 /// # Errors
 /// When a keyword is unknown or a value out of range.
-pub fn rules(
-    config: DetectConfig,
-    defaults: &[Rule],
-    refractory_ms: u32,
-    catalogue: &Catalogue,
-) -> Result<Vec<Rule>, WakeError> {
+pub fn rules(config: DetectConfig, defaults: &Defaults, catalogue: &Catalogue) -> Result<Vec<Rule>, WakeError> {
     if config.keywords.is_empty() {
-        return Ok(defaults.to_vec());
+        return Ok(defaults.rules.clone());
     }
     if config.keywords.len() > MAX_KEYWORDS {
         return Err(WakeError::TooManyKeywords {
@@ -61,13 +72,17 @@ pub fn rules(
         if let Some(refractory_ms) = wanted.refractory_ms.filter(|ms| *ms > MAX_REFRACTORY_MS) {
             return Err(WakeError::Refractory { keyword, refractory_ms });
         }
-        let configured = defaults
-            .iter()
-            .find(|rule| rule.keyword == keyword)
-            .and_then(|rule| rule.threshold);
+        let most = defaults.engine.max_triggers();
+        if let Some(count) = wanted.trigger_count.filter(|count| !(1..=most).contains(count)) {
+            return Err(WakeError::TriggerCount { keyword, count, most });
+        }
+        let configured = defaults.rules.iter().find(|rule| rule.keyword == keyword);
         rules.push(Rule {
-            threshold: wanted.threshold.or(configured),
-            refractory_ms: wanted.refractory_ms.unwrap_or(refractory_ms),
+            threshold: wanted.threshold.or(configured.and_then(|rule| rule.threshold)),
+            refractory_ms: wanted.refractory_ms.unwrap_or(defaults.refractory_ms),
+            trigger_count: wanted
+                .trigger_count
+                .unwrap_or_else(|| configured.map_or(defaults.trigger_count, |rule| rule.trigger_count)),
             keyword,
         });
     }

@@ -5,6 +5,7 @@
 
 mod micro_wake_word;
 mod open_wake_word;
+mod porcupine;
 
 use std::path::PathBuf;
 
@@ -12,8 +13,12 @@ use serde::Deserialize;
 use solo_service::{GlobalConfig, StartupError};
 
 use crate::config::Config;
+use crate::convert::MAX_TRIGGERS;
+use crate::watch::Rule;
 use micro_wake_word::MicroWakeWord;
 use open_wake_word::OpenWakeWord;
+use porcupine::Porcupine;
+pub use porcupine::Refusal as PorcupineRefusal;
 
 /// The engines that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -23,6 +28,8 @@ pub enum EngineKind {
     MicroWakeWord,
     /// openWakeWord's models through ONNX Runtime; its keywords are not for commercial use.
     OpenWakeWord,
+    /// Picovoice's Porcupine, a library that the person brings, with an AccessKey of theirs.
+    Porcupine,
 }
 
 impl EngineKind {
@@ -31,25 +38,36 @@ impl EngineKind {
         match self {
             Self::MicroWakeWord => "micro-wake-word",
             Self::OpenWakeWord => "open-wake-word",
+            Self::Porcupine => "porcupine",
         }
     }
 
-    /// How the manifest begins the identifiers of its keywords' models.
-    fn prefix(self) -> &'static str {
+    /// The trigger counts that it can be asked for: 1 to this.
+    pub fn max_triggers(self) -> u32 {
         match self {
-            Self::MicroWakeWord => "micro-",
-            Self::OpenWakeWord => "oww-",
+            Self::MicroWakeWord | Self::OpenWakeWord => MAX_TRIGGERS,
+            // It says once that a keyword was spoken, having decided by itself.
+            Self::Porcupine => 1,
         }
     }
 
-    /// The model of a keyword: "hey_jarvis" → "micro-hey-jarvis".
-    pub fn model_id(self, keyword: &str) -> String {
-        format!("{}{}", self.prefix(), keyword.replace('_', "-"))
+    /// How the manifest begins the identifiers of its keywords' models. `None`: they are not Solo's to offer.
+    fn prefix(self) -> Option<&'static str> {
+        match self {
+            Self::MicroWakeWord => Some("micro-"),
+            Self::OpenWakeWord => Some("oww-"),
+            Self::Porcupine => None,
+        }
+    }
+
+    /// The model of a keyword in the manifest: "hey_jarvis" → "micro-hey-jarvis". `None` where the manifest has none.
+    pub fn model_id(self, keyword: &str) -> Option<String> {
+        Some(format!("{}{}", self.prefix()?, keyword.replace('_', "-")))
     }
 
     /// The keyword of a model: "micro-hey-jarvis" → "hey_jarvis"; `None` when it is not one of this engine's.
     pub fn keyword_of(self, model: &str) -> Option<String> {
-        Some(model.strip_prefix(self.prefix())?.replace('-', "_"))
+        Some(model.strip_prefix(self.prefix()?)?.replace('-', "_"))
     }
 }
 
@@ -80,11 +98,12 @@ pub struct Score {
 
 /// Opens detectors. Lives on the worker's thread.
 pub trait KeywordEngine: Send {
-    /// A detector for one stream that listens for these keywords.
+    /// A detector for one stream that listens for the keywords of these rules, in their order. Thresholds are applied by the
+    /// watch; they are told for engines that decide by themselves.
     ///
     /// # Errors
-    /// When one of them is not installed or damaged.
-    fn open(&mut self, keywords: &[String]) -> Result<Box<dyn KeywordDetector>, EngineError>;
+    /// When one of them is not installed or damaged, or the engine refuses to listen.
+    fn open(&mut self, rules: &[Rule]) -> Result<Box<dyn KeywordDetector>, EngineError>;
 }
 
 /// Listens to one stream of 16 kHz mono audio.
@@ -119,6 +138,9 @@ pub enum EngineError {
         /// What to do.
         remedy: String,
     },
+    /// Porcupine does not listen: library, files, key.
+    #[error(transparent)]
+    Porcupine(#[from] PorcupineRefusal),
     /// The model failed while it listened.
     #[error("the keyword model could not be run")]
     Run(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -131,6 +153,7 @@ impl From<EngineError> for StartupError {
             EngineError::NotInstalled { .. } | EngineError::Unusable { .. } => Self::MissingModel {
                 message: error.to_string(),
             },
+            EngineError::Porcupine(refusal) => refusal.into(),
             EngineError::Run(_) => Self::other(error),
         }
     }
@@ -141,5 +164,18 @@ pub fn from_config(config: &Config, global: &GlobalConfig) -> Box<dyn KeywordEng
     match config.engine {
         EngineKind::MicroWakeWord => Box::new(MicroWakeWord::new(&global.models_dir, &config.tflite_library)),
         EngineKind::OpenWakeWord => Box::new(OpenWakeWord::new(&global.models_dir)),
+        EngineKind::Porcupine => Box::new(Porcupine::new(config.porcupine.clone(), |variable| {
+            std::env::var(variable).ok()
+        })),
     }
+}
+
+/// The manifest's model of a keyword, for engines whose keywords are all there.
+fn model_of(engine: EngineKind, keyword: &str) -> Result<String, EngineError> {
+    engine.model_id(keyword).ok_or_else(|| EngineError::NotInstalled {
+        message: format!(
+            "{} has no model of \"{keyword}\" that Solo could install",
+            engine.name()
+        ),
+    })
 }

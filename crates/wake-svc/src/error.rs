@@ -19,6 +19,8 @@ pub enum WakeError {
     Threshold { keyword: String, threshold: f32 },
     #[error("refractory_ms of \"{keyword}\" is {refractory_ms}; 0 to {MAX_REFRACTORY_MS} is wanted")]
     Refractory { keyword: String, refractory_ms: u32 },
+    #[error("trigger_count of \"{keyword}\" is {count}; 1 to {most} is wanted of this engine")]
+    TriggerCount { keyword: String, count: u32, most: u32 },
     #[error("the first message of Detect must be config, found {found}")]
     ConfigFirst { found: &'static str },
     #[error("config was sent twice; it is wanted once, as the first message")]
@@ -51,6 +53,7 @@ impl ServiceError for WakeError {
             | Self::TooManyKeywords { .. }
             | Self::Threshold { .. }
             | Self::Refractory { .. }
+            | Self::TriggerCount { .. }
             | Self::ConfigFirst { .. }
             | Self::ConfigTwice
             | Self::EmptyMessage
@@ -59,6 +62,7 @@ impl ServiceError for WakeError {
             | Self::OddChunk { .. }
             | Self::Backwards { .. } => ErrorCode::InvalidArgument,
             Self::Engine(EngineError::Unusable { .. }) => ErrorCode::FailedPrecondition,
+            Self::Engine(EngineError::Porcupine(refusal)) => refusal.code(),
             Self::Engine(EngineError::Run(_)) => ErrorCode::Internal,
             Self::Worker(error) => error.code(),
             Self::TooManyStreams { .. } => ErrorCode::ResourceExhausted,
@@ -70,9 +74,10 @@ impl ServiceError for WakeError {
             Self::UnknownKeyword { .. } => "KEYWORD_UNKNOWN",
             Self::Engine(EngineError::NotInstalled { .. }) => "KEYWORD_NOT_INSTALLED",
             Self::Engine(EngineError::Unusable { .. }) => "KEYWORD_UNUSABLE",
+            Self::Engine(EngineError::Porcupine(refusal)) => refusal.reason(),
             Self::Engine(EngineError::Run(_)) => "DETECTION_FAILED",
             Self::KeywordTwice { .. } | Self::TooManyKeywords { .. } => "KEYWORDS",
-            Self::Threshold { .. } | Self::Refractory { .. } => "OUT_OF_RANGE",
+            Self::Threshold { .. } | Self::Refractory { .. } | Self::TriggerCount { .. } => "OUT_OF_RANGE",
             Self::ConfigFirst { .. } | Self::ConfigTwice | Self::EmptyMessage => "PROTOCOL",
             Self::EmptyChunk | Self::LongChunk { .. } | Self::OddChunk { .. } | Self::Backwards { .. } => "AUDIO_CHUNK",
             Self::Worker(error) => error.reason(),
@@ -88,6 +93,7 @@ impl ServiceError for WakeError {
             | Self::Engine(EngineError::NotInstalled { .. }) => Some("config.keywords"),
             Self::Threshold { .. } => Some("config.keywords.threshold"),
             Self::Refractory { .. } => Some("config.keywords.refractory_ms"),
+            Self::TriggerCount { .. } => Some("config.keywords.trigger_count"),
             Self::ConfigFirst { .. } | Self::ConfigTwice | Self::EmptyMessage => Some("payload"),
             Self::EmptyChunk | Self::LongChunk { .. } | Self::OddChunk { .. } => Some("audio.data"),
             Self::Backwards { .. } => Some("audio.first_sample"),

@@ -13,7 +13,8 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::WakeError;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
-use crate::convert;
+use crate::convert::{self, Defaults};
+use crate::ears::Ears;
 use crate::engine::KeywordEngine;
 use crate::watch::{Rule, Wake, Watch};
 
@@ -22,9 +23,8 @@ pub struct WakeGrpc {
     worker: Worker<Box<dyn KeywordEngine>>,
     catalogue: Arc<Catalogue>,
     context: Context,
-    engine: &'static str,
-    defaults: Vec<Rule>,
-    refractory_ms: u32,
+    ears: Arc<Ears>,
+    defaults: Defaults,
     max_streams: usize,
     streams: Arc<Semaphore>,
 }
@@ -37,18 +37,18 @@ impl WakeGrpc {
         context: Context,
         config: &Config,
     ) -> Self {
-        let rule = |keyword: &crate::config::ConfiguredKeyword| Rule {
-            keyword: keyword.id.clone(),
-            threshold: keyword.threshold,
+        let defaults = Defaults {
+            engine: config.engine,
+            rules: config.rules(),
             refractory_ms: config.refractory_ms,
+            trigger_count: config.trigger_count,
         };
         Self {
             worker,
             catalogue,
+            ears: Arc::new(Ears::new(context.status.clone())),
             context,
-            engine: config.engine.name(),
-            defaults: config.keywords.iter().map(rule).collect(),
-            refractory_ms: config.refractory_ms,
+            defaults,
             max_streams: config.max_streams,
             streams: Arc::new(Semaphore::new(config.max_streams)),
         }
@@ -57,10 +57,7 @@ impl WakeGrpc {
     /// Opens a detector on the engine's thread.
     async fn watch(&self, rules: Vec<Rule>) -> Result<Watch, WakeError> {
         self.worker
-            .run(move |engine, _| {
-                let keywords: Vec<_> = rules.iter().map(|rule| rule.keyword.clone()).collect();
-                Ok(Watch::new(engine.open(&keywords)?, &rules))
-            })
+            .run(move |engine, _| Ok(Watch::new(engine.open(&rules)?, &rules)))
             .await?
     }
 }
@@ -99,11 +96,11 @@ impl WakeService for WakeGrpc {
             () = context.shutdown.cancelled() => return Err(context.draining_status()),
         };
         let config = convert::first(first).map_err(IntoStatus::into_status)?;
-        let rules = convert::rules(config, &self.defaults, self.refractory_ms, &self.catalogue)
-            .map_err(IntoStatus::into_status)?;
-        let started = convert::started(&rules, self.engine);
+        let rules = convert::rules(config, &self.defaults, &self.catalogue).map_err(IntoStatus::into_status)?;
+        let started = convert::started(&rules, self.defaults.engine.name());
         let mut watch = self.watch(rules).await.map_err(IntoStatus::into_status)?;
         let worker = self.worker.clone();
+        let mut listening = Ears::open(&self.ears);
         let answers = async_stream::try_stream! {
             let _place = place;
             yield started;
@@ -116,8 +113,10 @@ impl WakeService for WakeGrpc {
                 };
                 let Some(request) = request? else { break };
                 let chunk = convert::audio(request).map_err(IntoStatus::into_status)?;
+                let samples = chunk.1.len();
                 let (same, wakes) = feed(&worker, watch, chunk).await.map_err(IntoStatus::into_status)?;
                 watch = same;
+                listening.heard(samples);
                 for wake in wakes {
                     tracing::info!(
                         keyword = wake.keyword, score = wake.score, end_sample = wake.end_sample, "keyword heard"
@@ -130,7 +129,7 @@ impl WakeService for WakeGrpc {
     }
 
     async fn list_keywords(&self, _: Request<ListKeywordsRequest>) -> Result<Response<ListKeywordsResponse>, Status> {
-        let active = |id: &str| self.defaults.iter().any(|rule| rule.keyword == id);
+        let active = |id: &str| self.defaults.rules.iter().any(|rule| rule.keyword == id);
         let keywords = self.catalogue.all(|keyword| active(&keyword.id));
         let keywords = keywords
             .into_iter()

@@ -2,16 +2,17 @@
 //!
 //! A tour, in the order in which audio passes: [`grpc`] takes the stream and [`convert`] checks what it says; a [`watch`]
 //! ties samples to positions, has the [`engine`]'s detector score them, and decides what is reported: above the
-//! threshold, and not again within the refractory time. [`catalogue`] knows which keywords there are.
+//! threshold, as often as wanted, and not again within the refractory time. [`catalogue`] knows which keywords there are.
 //!
 //! Every stream has its own detector, because the models are recurrent; all of them run on the one thread of the engine,
-//! which lends itself to a stream for each chunk. A chunk of 100 ms costs well below a millisecond.
+//! which lends itself to a stream for each chunk. A chunk of 100 ms costs well below a millisecond; [`ears`] keep the count.
 
 #![warn(missing_docs)]
 
 pub mod catalogue;
 mod config;
 pub mod convert;
+mod ears;
 pub mod engine;
 mod error;
 pub mod grpc;
@@ -43,7 +44,7 @@ pub const DEFINITION: Definition = Definition {
 /// # Errors
 /// When the engine or a configured keyword is missing or damaged; the message names the remedy.
 pub async fn build(config: Config, context: Context) -> Result<Service, StartupError> {
-    let catalogue = Catalogue::of_manifest(&context.global.models_dir, config.engine);
+    let catalogue = Catalogue::of_config(&config, &context.global.models_dir);
     let engine = engine::from_config(&config, &context.global);
     build_with(config, context, catalogue, engine).await
 }
@@ -67,7 +68,7 @@ pub async fn build_with(
     }
     context.status.set_engine(name);
     context.status.set_model(names.join(", "));
-    let warm = names.clone();
+    let warm = config.rules();
     let worker = Worker::start(&context, name, config.max_streams, move || {
         // Half a second of silence: every part of the engine has run once.
         let mut detector = engine.open(&warm)?;

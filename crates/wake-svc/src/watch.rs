@@ -1,4 +1,4 @@
-//! One stream of audio, watched: positions, thresholds, refractory time. Pure but for the detector that it drives.
+//! One stream of audio, watched: positions, thresholds, trigger counts, refractory time. Pure but for the detector that it drives.
 
 use crate::WakeError;
 use crate::engine::{EngineError, KeywordDetector, KeywordModel, Score};
@@ -15,6 +15,8 @@ pub struct Rule {
     pub threshold: Option<f32>,
     /// Time after a detection in which the same keyword is not reported again.
     pub refractory_ms: u32,
+    /// Scores at or above the threshold that it takes; a lower one between takes one back.
+    pub trigger_count: u32,
 }
 
 /// A keyword was spoken.
@@ -44,6 +46,9 @@ struct Watched {
     model: KeywordModel,
     threshold: f32,
     refractory: u64,
+    wanted: u32,
+    /// Scores at or above the threshold, less those below it since.
+    triggers: u32,
     /// Position before which it is not reported.
     quiet_until: u64,
 }
@@ -55,6 +60,8 @@ impl Watch {
             model: model.clone(),
             threshold: rule.threshold.unwrap_or(model.cutoff),
             refractory: u64::from(rule.refractory_ms) * SAMPLES_A_MS,
+            wanted: rule.trigger_count,
+            triggers: 0,
             quiet_until: 0,
         };
         let keywords = detector.keywords().iter().zip(rules).map(watched).collect();
@@ -92,9 +99,20 @@ impl Watch {
 
 impl Watched {
     fn judge(&mut self, score: Score, first: u64) -> Option<Wake> {
-        if score.probability < self.threshold || score.end_sample < self.quiet_until {
+        if score.end_sample < self.quiet_until {
             return None;
         }
+        // One low score among high ones is a hiccup, not the end of the phrase: it costs one, not all (the rule of Wyoming's
+        // openWakeWord server).
+        if score.probability < self.threshold {
+            self.triggers = self.triggers.saturating_sub(1);
+            return None;
+        }
+        self.triggers += 1;
+        if self.triggers < self.wanted {
+            return None;
+        }
+        self.triggers = 0;
         self.quiet_until = score.end_sample.saturating_add(self.refractory);
         Some(Wake {
             keyword: self.model.id.clone(),
@@ -144,6 +162,7 @@ mod tests {
                 keyword: (*id).into(),
                 threshold: *threshold,
                 refractory_ms: *ms,
+                trigger_count: 1,
             })
             .collect();
         Watch::new(
@@ -176,6 +195,32 @@ mod tests {
         assert_eq!(ends(&watch.feed(0, &[1000; 800]).unwrap()), [160, 480, 800]);
         assert!(watch.feed(800, &[1000; 160]).unwrap().is_empty());
         assert_eq!(ends(&watch.feed(960, &[1000; 160]).unwrap()), [1120]);
+    }
+
+    #[test]
+    fn a_keyword_may_have_to_be_sure_several_times() {
+        let blocks = |per_mille: &[i16]| -> Vec<i16> { per_mille.iter().flat_map(|score| [*score; 160]).collect() };
+        let model = KeywordModel {
+            id: "a".into(),
+            cutoff: 0.9,
+            window: 480,
+        };
+        let rule = Rule {
+            keyword: "a".into(),
+            threshold: None,
+            refractory_ms: 20,
+            trigger_count: 3,
+        };
+        let watch = || Watch::new(Box::new(Echo(vec![model.clone()])), std::slice::from_ref(&rule));
+        let heard = |scores: &[i16]| ends(&watch().feed(0, &blocks(scores)).unwrap());
+        assert_eq!(
+            heard(&[950, 950, 0, 0, 950, 950]),
+            [0u64; 0],
+            "twice and twice is not three times"
+        );
+        assert_eq!(heard(&[950, 950, 0, 950, 950]), [800], "one low score takes one back");
+        // After a detection it begins at nought, and what comes in the refractory time does not count.
+        assert_eq!(heard(&[950; 9]), [480, 1_120]);
     }
 
     #[test]

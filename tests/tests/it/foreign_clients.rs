@@ -1,4 +1,5 @@
-//! Clients that are not ours: gRPC's own Python packages, which know nothing of Solo, debug every port.
+//! Clients that are not ours: gRPC's own Python packages, which know nothing of Solo, debug every port. Wyoming's is in
+//! `wyoming.rs`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +7,7 @@ use std::process::Command;
 use solo_tests::Stack;
 
 /// A virtual environment with the pinned packages, made once beside the build.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_owned();
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign/requirements.txt");
     let python = target.join("foreign-clients/bin/python");

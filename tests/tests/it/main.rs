@@ -11,3 +11,4 @@ mod foreign_clients;
 mod offline;
 mod service_graph;
 mod turns;
+mod wyoming;

@@ -5,10 +5,10 @@ use std::time::Instant;
 use futures::future::join_all;
 
 use super::{Samples, Stage};
-use crate::Spread;
 use crate::llm::bare::Job;
 use crate::llm::client::{Chat, Ours, request};
 use crate::llm::{Timed, Who, prompts};
+use crate::{Spread, percentile};
 
 const CLIENTS: [usize; 4] = [1, 2, 4, 8];
 const MAX_TOKENS: u32 = 96;
@@ -64,12 +64,9 @@ fn record(samples: &mut Samples, who: Who, wall: f64, answers: &[Timed]) {
     }
 }
 
-fn latencies(samples: &mut Samples, who: Who, mut ttft_ms: Vec<f64>) {
+fn latencies(samples: &mut Samples, who: Who, ttft_ms: Vec<f64>) {
     let count = ttft_ms.len();
-    ttft_ms.sort_by(f64::total_cmp);
-    // Nearest rank: of eight clients the slowest.
-    let rank = (count as f64 * 0.95).ceil() as usize;
-    let slow = ttft_ms[rank.clamp(1, count) - 1];
+    let slow = percentile(ttft_ms.iter().copied(), 0.95);
     samples.record(format!("{count} p50"), who, Spread::of(ttft_ms).median);
     samples.record(format!("{count} p95"), who, slow);
 }

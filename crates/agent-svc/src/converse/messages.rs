@@ -78,6 +78,13 @@ pub enum Said {
     },
     /// More of the reply.
     Text(String),
+    /// More of what is prepared for a draft.
+    DraftText {
+        /// Which draft of the stream, from 1.
+        draft: u32,
+        /// The text.
+        text: String,
+    },
     /// A piece that the reply used.
     Citation(Source),
     /// The reply is complete.

@@ -27,12 +27,31 @@ impl Session {
         match command {
             Command::StartListening { turn, from, auto_end } => self.start_listening(turn, from, auto_end),
             Command::FinalizeListening { .. } => self.finalize(),
-            Command::StopListening { .. } => self.listen = None,
+            Command::StopListening { turn } => {
+                self.listen = None;
+                // A draft that was not committed.
+                if self.reply.as_ref().is_some_and(|reply| reply.turn() == turn)
+                    && self.machine.current_turn() != Some(turn)
+                {
+                    self.reply = None;
+                }
+            }
+            Command::Draft { turn, text } => self.draft(turn, text),
+            Command::DropDraft { turn } => {
+                if let Some(reply) = self.reply.as_mut().filter(|reply| reply.turn() == turn) {
+                    reply.draft(String::new());
+                }
+            }
             Command::CommitTurn { turn, text, speak, .. } => self.ask(turn, text, speak),
             // The reply learns it from what was heard of it, which always follows.
             Command::CancelReply { .. } => {}
             Command::ShowReply { turn, text } => self.show(turn, text),
             Command::StartSpeaking { turn } => self.start_speaking(turn),
+            Command::SpeakAhead { turn } => {
+                self.start_speaking(turn);
+                self.held = Some(Vec::new());
+            }
+            Command::ReleaseSpeech { .. } => self.released.extend(self.held.take().unwrap_or_default()),
             Command::SpeakDelta { text, .. } => {
                 if let Some(speech) = &self.speech {
                     speech.say(text);
@@ -45,7 +64,10 @@ impl Session {
             }
             Command::CancelSpeaking { turn } => {
                 self.speech = None;
-                self.outbox.silence(turn);
+                // What was held back was not handed over, and the turn may speak yet.
+                if self.held.take().is_none() {
+                    self.silence(turn);
+                }
             }
             Command::ReportHeard {
                 turn,
@@ -128,19 +150,42 @@ impl Session {
     /// Listening cannot go on.
     pub(super) fn listening_failed(&mut self, error: &Error) {
         self.listen = None;
-        if let Some(turn) = self.machine.current_turn() {
+        if let Some(turn) = self.machine.listening_turn() {
             self.complain(Some(turn), error);
             // Commands of the event before are still being carried out; this one comes after them.
             self.todo.push_back(Event::ListenFailed { turn });
         }
     }
 
+    /// Has a reply prepared, in case that the person has finished.
+    fn draft(&mut self, turn: TurnId, text: String) {
+        if self.reply.as_ref().is_none_or(|reply| reply.turn() != turn) {
+            self.open_reply(turn, self.manner.audio_out.is_some());
+        }
+        if let Some(reply) = &mut self.reply {
+            reply.draft(text);
+        }
+    }
+
     fn ask(&mut self, turn: TurnId, text: String, speak: bool) {
+        let drafted = self.reply.as_ref().filter(|reply| reply.turn() == turn);
+        if drafted.is_some_and(|reply| reply.commit(text.clone())) {
+            return;
+        }
+        self.open_reply(turn, speak);
+        if let Some(reply) = &self.reply {
+            reply.commit(text);
+        }
+    }
+
+    /// Opens the dialogue for a turn.
+    fn open_reply(&mut self, turn: TurnId, speak: bool) {
         let mode = if speak { DialogueMode::Voice } else { DialogueMode::Text };
         let open = OpenDialogue {
             mode: mode.into(),
             locale: self.manner.locale.clone(),
             time_zone: self.manner.time_zone.clone(),
+            show_drafts: true,
             ..OpenDialogue::default()
         };
         let dialogue = Arc::clone(&self.dialogue);
@@ -150,7 +195,6 @@ impl Session {
         let question = Question {
             turn,
             turn_id: notes.id.clone(),
-            text,
             dialogue,
             open,
         };
@@ -175,11 +219,21 @@ impl Session {
         self.say(Some(turn), Payload::Reply(ReplyText { delta: text }));
     }
 
+    /// Audio of the turn that was not sent is not sent any more, and what was sent the client drops.
+    fn silence(&mut self, turn: TurnId) {
+        self.outbox.silence(turn);
+        if let Some(ears) = &mut self.ears {
+            ears.stopped();
+        }
+    }
+
     fn start_speaking(&mut self, turn: TurnId) {
         // Only a client that plays audio gets as far as here.
         let Some(rate) = self.manner.audio_out else { return };
+        self.take += 1;
         let manner = speak::Manner {
             turn,
+            take: self.take,
             voice: self.manner.voice.clone(),
             rate,
         };
@@ -245,6 +299,11 @@ impl Session {
         {
             self.publish(turn, Fact::Speech(SpeechPayload { speaking: true }));
         }
+        if let Some(listen) = &self.listen
+            && let Err(error) = listen.playing(phase == Phase::Speaking)
+        {
+            self.listening_failed(&error);
+        }
         self.say(
             turn,
             Payload::State(StateChanged {
@@ -256,9 +315,9 @@ impl Session {
     fn end_turn(&mut self, summary: Summary) {
         let turn = summary.turn;
         self.reply = None;
-        self.speech = None;
+        (self.speech, self.held) = (None, None);
         if summary.outcome != Outcome::Done {
-            self.outbox.silence(turn);
+            self.silence(turn);
         }
         let dialogue_id = self.dialogue_id();
         let stages = convert::stage_times(&summary.stages);
@@ -288,6 +347,8 @@ impl Session {
         tracing::info!(
             parent: &self.notes(turn).span,
             outcome = ?summary.outcome,
+            drafted = summary.drafted,
+            draft_ms = summary.stages.draft,
             by_voice = summary.by_voice,
             endpoint_ms = summary.stages.endpoint,
             stt_ms = summary.stages.stt,
@@ -310,6 +371,7 @@ impl Session {
                 prompt_tokens: usage.prompt_tokens,
                 cached_tokens: usage.cached_tokens,
                 interrupted,
+                drafted: summary.drafted,
             }),
         );
     }

@@ -1,11 +1,25 @@
 //! The audio that a client sends, converted once: from its rate, channels and odd pieces to 16,000 Hz mono.
 //!
+//! Where the client does not take its own loudspeaker out of what it sends, this does it, from the first reply on that was
+//! played; before, nothing is touched.
+//!
 //! The newest audio is kept, because a wake word is known only after it was spoken, and what followed it belongs to
 //! the question.
 
 use std::collections::VecDeque;
 
-use solo_audio::{Resampler, SampleRate, pcm};
+use solo_audio::{EchoCanceller, Resampler, SampleRate, pcm};
+
+/// Samples that may be inside an echo canceller: an unfinished frame and its delay.
+const CANCELLER_HOLDS: usize = 160 + EchoCanceller::DELAY_SAMPLES;
+
+/// Takes the client's loudspeaker out of what it sends.
+struct Echo {
+    /// From the client's rate to ours.
+    resampler: Resampler,
+    /// `None` until something is played.
+    canceller: Option<EchoCanceller>,
+}
 
 /// One conversation's incoming audio.
 pub(crate) struct Ears {
@@ -13,6 +27,8 @@ pub(crate) struct Ears {
     /// Bytes of an instant that is not complete yet.
     carry: Vec<u8>,
     resampler: Resampler,
+    /// `None`: the client takes care of it.
+    echo: Option<Echo>,
     kept: VecDeque<i16>,
     capacity: usize,
     /// Samples so far, at 16,000 Hz.
@@ -27,9 +43,37 @@ impl Ears {
             channels: usize::from(channels.max(1)),
             carry: Vec::new(),
             resampler: Resampler::new(rate, SampleRate::SPEECH),
+            echo: None,
             kept: VecDeque::new(),
             capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
             end: 0,
+        }
+    }
+
+    /// Takes what is played at `rate` out of what is heard.
+    pub(crate) fn cancelling_echo(self, rate: SampleRate) -> Self {
+        let echo = Echo {
+            resampler: Resampler::new(rate, SampleRate::SPEECH),
+            canceller: None,
+        };
+        Self {
+            echo: Some(echo),
+            ..self
+        }
+    }
+
+    /// The client was given samples to play.
+    pub(crate) fn played(&mut self, samples: &[i16]) {
+        if let Some(echo) = &mut self.echo {
+            let far = echo.resampler.push_i16(samples);
+            echo.canceller.get_or_insert_with(EchoCanceller::new).played(&far);
+        }
+    }
+
+    /// The client has dropped what it had not played yet.
+    pub(crate) fn stopped(&mut self) {
+        if let Some(canceller) = self.echo.as_mut().and_then(|echo| echo.canceller.as_mut()) {
+            canceller.stopped();
         }
     }
 
@@ -50,14 +94,27 @@ impl Ears {
             Err(never) => unreachable!("whole instants were cut: {never}"),
         };
         let ready = self.resampler.push_i16(&mono);
+        let ready = self.without_echo(ready);
         self.keep(&ready);
         ready
+    }
+
+    fn without_echo(&mut self, samples: Vec<i16>) -> Vec<i16> {
+        match self.echo.as_mut().and_then(|echo| echo.canceller.as_mut()) {
+            Some(canceller) => canceller.capture(&samples),
+            None => samples,
+        }
     }
 
     /// Gives what is still inside the resampler: the last milliseconds before a pause.
     pub(crate) fn flush(&mut self) -> Vec<i16> {
         self.carry.clear();
-        let ready = self.resampler.flush_i16();
+        let mut ready = self.resampler.flush_i16();
+        if self.echo.as_ref().is_some_and(|echo| echo.canceller.is_some()) {
+            // What waits in the canceller for its frame to be full comes out before the silence does.
+            ready.extend([0; CANCELLER_HOLDS]);
+            ready = self.without_echo(ready);
+        }
         self.keep(&ready);
         ready
     }

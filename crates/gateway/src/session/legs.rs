@@ -41,13 +41,18 @@ pub(super) enum LegEvent {
     /// The reply broke off.
     ReplyFailed { turn: TurnId, error: Error },
     /// Where in the reply the next audio stands.
-    Marked { turn: TurnId, mark: Mark },
+    Marked { turn: TurnId, take: u64, mark: Mark },
     /// Audio of the reply: s16le at the client's rate.
-    Audio { turn: TurnId, data: Vec<u8>, room: Room },
+    Audio {
+        turn: TurnId,
+        take: u64,
+        data: Vec<u8>,
+        room: Room,
+    },
     /// All of the reply was spoken.
-    Spoken { turn: TurnId },
+    Spoken { turn: TurnId, take: u64 },
     /// Speech broke down.
-    SpeakFailed { turn: TurnId, error: Error },
+    SpeakFailed { turn: TurnId, take: u64, error: Error },
 }
 
 /// Where legs say it. When the conversation is over nobody listens, and that is no fault.

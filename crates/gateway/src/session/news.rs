@@ -1,5 +1,8 @@
 //! Takes what the legs say. A word of a turn that is over is dropped here, or by the machine.
 
+use std::time::Duration;
+
+use solo_audio::pcm;
 use solo_proto::agent::v1::converse_response::Payload as Said;
 use solo_proto::agent::v1::turn_status::Stage;
 use solo_proto::audio::v1::AudioChunk;
@@ -28,10 +31,8 @@ impl Session {
                 self.wake = None;
                 self.feed(Event::InputEnded);
             }
-            LegEvent::Heard { turn, base, said } if self.is_current(turn) && self.listen.is_some() => {
-                self.on_heard(turn, base, said);
-            }
-            LegEvent::ListenFailed { turn, error } if self.is_current(turn) && self.listen.is_some() => {
+            LegEvent::Heard { turn, base, said } if self.is_listening(turn) => self.on_heard(turn, base, said),
+            LegEvent::ListenFailed { turn, error } if self.is_listening(turn) => {
                 self.listen = None;
                 self.complain(Some(turn), &error);
                 self.feed(Event::ListenFailed { turn });
@@ -42,17 +43,26 @@ impl Session {
                 self.failed(turn, &error);
                 self.feed(Event::ReplyFailed { turn });
             }
-            LegEvent::Marked { turn, mark } if self.is_current(turn) && self.speech.is_some() => {
-                self.on_mark(turn, mark);
+            LegEvent::Marked { turn, take, .. }
+            | LegEvent::Audio { turn, take, .. }
+            | LegEvent::Spoken { turn, take }
+            | LegEvent::SpeakFailed { turn, take, .. }
+                if !self.is_current(turn) || self.speech.is_none() || self.take != take => {}
+            spoken @ (LegEvent::Marked { .. }
+            | LegEvent::Audio { .. }
+            | LegEvent::Spoken { .. }
+            | LegEvent::SpeakFailed { .. })
+                if self.held.is_some() =>
+            {
+                self.held.get_or_insert_default().push(spoken);
             }
-            LegEvent::Audio { turn, data, room } if self.is_current(turn) && self.speech.is_some() => {
-                self.on_speech(turn, data, room);
-            }
-            LegEvent::Spoken { turn } if self.is_current(turn) && self.speech.is_some() => {
+            LegEvent::Marked { turn, mark, .. } => self.on_mark(turn, mark),
+            LegEvent::Audio { turn, data, room, .. } => self.on_speech(turn, data, room),
+            LegEvent::Spoken { turn, .. } => {
                 self.speech = None;
                 self.feed(Event::AudioDone { turn });
             }
-            LegEvent::SpeakFailed { turn, error } if self.is_current(turn) && self.speech.is_some() => {
+            LegEvent::SpeakFailed { turn, error, .. } => {
                 self.speech = None;
                 self.failed(turn, &error);
                 self.feed(Event::SpeakingFailed { turn });
@@ -60,12 +70,12 @@ impl Session {
             LegEvent::Heard { .. }
             | LegEvent::ListenFailed { .. }
             | LegEvent::Said { .. }
-            | LegEvent::ReplyFailed { .. }
-            | LegEvent::Marked { .. }
-            | LegEvent::Audio { .. }
-            | LegEvent::Spoken { .. }
-            | LegEvent::SpeakFailed { .. } => {}
+            | LegEvent::ReplyFailed { .. } => {}
         }
+    }
+
+    fn is_listening(&self, turn: TurnId) -> bool {
+        self.machine.listening_turn() == Some(turn) && self.listen.is_some()
     }
 
     fn is_current(&self, turn: TurnId) -> bool {
@@ -96,6 +106,9 @@ impl Session {
                         self.feed(Event::VoiceWithdrawn { turn });
                     }
                     voice_activity::Kind::Ended => self.feed(Event::VoiceEnded { turn, sample }),
+                    voice_activity::Kind::Paused if self.is_keyword(turn, sample) => {}
+                    voice_activity::Kind::Paused => self.feed(Event::VoicePaused { turn, sample }),
+                    voice_activity::Kind::Resumed => self.feed(Event::VoiceResumed { turn }),
                     voice_activity::Kind::Unspecified => {}
                 }
             }
@@ -104,6 +117,14 @@ impl Session {
                 let text = format!("{} {}", partial.stable_text, partial.unstable_text)
                     .trim()
                     .to_owned();
+                self.feed(Event::Partial {
+                    turn,
+                    text: text.clone(),
+                });
+                if !self.is_current(turn) {
+                    // Said into a reply, and it goes on.
+                    return;
+                }
                 self.publish(
                     turn,
                     Fact::SpeechToText(SpeechToTextPayload {
@@ -120,8 +141,23 @@ impl Session {
                     }),
                 );
             }
-            // What the end of a turn is decided by when silence alone does not decide it any more.
-            listen_response::Payload::TurnEnd(_) => {}
+            listen_response::Payload::TurnEnd(estimate) => {
+                tracing::debug!(
+                    probability = estimate.probability,
+                    silence_ms = estimate.silence_ms,
+                    "how finished a pause sounds"
+                );
+                self.feed(Event::TurnEnd {
+                    turn,
+                    probability: estimate.probability,
+                    silence: Duration::from_millis(u64::from(estimate.silence_ms)),
+                });
+            }
+            listen_response::Payload::Candidate(candidate) if self.is_keyword(turn, base + candidate.end_sample) => {}
+            listen_response::Payload::Candidate(candidate) => {
+                let text = self.without_keyword(turn, &candidate.text);
+                self.feed(Event::Candidate { turn, text });
+            }
             // Words of the keyword's own tail, and doubts about them, are nobody's business.
             listen_response::Payload::Final(transcript) => {
                 if transcript.end_sample == 0 || !self.is_keyword(turn, base + transcript.end_sample) {
@@ -142,10 +178,20 @@ impl Session {
     }
 
     fn on_final(&mut self, turn: TurnId, base: u64, transcript: FinalTranscript) {
-        let text = match &self.notes(turn).phrase {
-            Some(phrase) => solo_turn::keyword::strip_keyword(&transcript.text, phrase).to_owned(),
-            None => transcript.text.trim().to_owned(),
-        };
+        let text = self.without_keyword(turn, &transcript.text);
+        let end_sample = (transcript.end_sample > 0).then(|| base + transcript.end_sample);
+        if !self.is_current(turn) {
+            // Said into a reply: only if it interrupts are they words of a turn.
+            self.feed(Event::Final {
+                turn,
+                text: text.clone(),
+                end_sample,
+            });
+            if self.is_current(turn) {
+                self.say_final(turn, text, transcript.confidence);
+            }
+            return;
+        }
         if text.is_empty() {
             let reason = "NO_WORDS".to_owned();
             self.say(
@@ -158,25 +204,34 @@ impl Session {
             self.feed(Event::Rejected { turn });
             return;
         }
+        self.say_final(turn, text.clone(), transcript.confidence);
+        self.feed(Event::Final { turn, text, end_sample });
+    }
+
+    fn say_final(&mut self, turn: TurnId, text: String, confidence: f32) {
         let fact = SpeechToTextPayload {
             text: text.clone(),
             r#final: true,
             ..Default::default()
         };
         self.publish(turn, Fact::SpeechToText(fact));
-        let confidence = transcript.confidence;
-        self.say(
-            Some(turn),
-            Payload::Final(FinalText {
-                text: text.clone(),
-                confidence,
-            }),
-        );
-        let end_sample = (transcript.end_sample > 0).then(|| base + transcript.end_sample);
-        self.feed(Event::Final { turn, text, end_sample });
+        self.say(Some(turn), Payload::Final(FinalText { text, confidence }));
+    }
+
+    /// The words without what is left of the keyword that began the turn.
+    fn without_keyword(&mut self, turn: TurnId, text: &str) -> String {
+        match &self.notes(turn).phrase {
+            Some(phrase) => solo_turn::keyword::strip_keyword(text, phrase).to_owned(),
+            None => text.trim().to_owned(),
+        }
     }
 
     fn on_rejected(&mut self, turn: TurnId, rejected: RejectedTranscript) {
+        if !self.is_current(turn) {
+            // A noise beside a reply.
+            self.feed(Event::Rejected { turn });
+            return;
+        }
         let reason = convert::rejection(rejected.reason());
         let fact = SpeechToTextPayload {
             text: rejected.text.clone(),
@@ -196,6 +251,19 @@ impl Session {
 
     fn on_said(&mut self, turn: TurnId, said: Said) {
         match said {
+            Said::Accepted(accepted) => self.feed(Event::Accepted {
+                turn,
+                draft_adopted: accepted.draft_adopted,
+            }),
+            Said::DraftText(piece) => {
+                if self
+                    .reply
+                    .as_ref()
+                    .is_some_and(|reply| reply.is_newest_draft(piece.draft))
+                {
+                    self.feed(Event::DraftDelta { turn, text: piece.text });
+                }
+            }
             Said::Status(status) if status.stage() == Stage::Recalled => self.feed(Event::Recalled { turn }),
             Said::Text(delta) => self.feed(Event::ReplyDelta { turn, text: delta.text }),
             Said::Citation(citation) => self.say(Some(turn), Payload::Citation(citation)),
@@ -204,7 +272,7 @@ impl Session {
                 self.notes(turn).usage = done.usage.unwrap_or_default();
                 self.feed(Event::ReplyDone { turn });
             }
-            Said::Status(_) | Said::Opened(_) | Said::Accepted(_) | Said::Failed(_) => {}
+            Said::Status(_) | Said::Opened(_) | Said::Failed(_) => {}
         }
     }
 
@@ -230,6 +298,9 @@ impl Session {
         // First the machine, so that the client hears of the new state before it hears the voice.
         self.feed(Event::AudioSent { turn, samples });
         if self.is_current(turn) {
+            if let (Some(ears), Ok(samples)) = (&mut self.ears, pcm::from_s16le(&data)) {
+                ears.played(&samples);
+            }
             let payload = Payload::Audio(AudioChunk { data, first_sample });
             self.outbox.push_audio(
                 turn,

@@ -17,7 +17,13 @@ impl Drop for Running {
 
 #[tokio::test]
 async fn a_service_settles_its_environment_and_respects_what_is_set() {
-    let set = ["gateway.listen=127.0.0.1:0", "gateway.http_listen=127.0.0.1:0"];
+    let set = [
+        "gateway.listen=127.0.0.1:0",
+        "gateway.http_listen=127.0.0.1:0",
+        "gateway.wyoming.stt_listen=",
+        "gateway.wyoming.tts_listen=",
+        "gateway.wyoming.wake_listen=",
+    ];
     let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
     command
         .arg("run")

@@ -10,7 +10,7 @@ use solo_service::{Context, Definition, Service, StartupError};
 use solo_testkit::wait_for_value;
 use tonic::Streaming;
 
-use crate::world::{PATIENCE, World};
+use crate::world::{NO_WYOMING, PATIENCE, World};
 
 async fn subscribe(world: &World, kinds: &[EventKind]) -> Streaming<SubscribeEventsResponse> {
     let kinds = kinds.iter().map(|&kind| kind.into()).collect();
@@ -93,7 +93,7 @@ async fn what_services_say_is_on_the_bus_and_their_status_in_the_overview() {
     let memory = Harness::start(STANDIN, "", standin).await.unwrap();
     let fakes = World::new().await;
     let config = format!(
-        "gateway.http_listen = \"127.0.0.1:0\"\nglobal.endpoints.memory = \"{}\"\nglobal.endpoints.llm = \"http://127.0.0.1:9\"\nglobal.endpoints.agent = \"{}\"",
+        "gateway.http_listen = \"127.0.0.1:0\"\n{NO_WYOMING}\nglobal.endpoints.memory = \"{}\"\nglobal.endpoints.llm = \"http://127.0.0.1:9\"\nglobal.endpoints.agent = \"{}\"",
         memory.endpoint(),
         fakes.servers.agent.as_ref().unwrap().endpoint(),
     );

@@ -13,3 +13,6 @@ mod spoken;
 mod typed;
 mod websocket;
 mod world;
+mod wyoming;
+mod wyoming_client;
+mod wyoming_faults;

@@ -157,6 +157,23 @@ async fn wrong_requests_each_say_what_is_wrong() {
             404,
             "NOT_FOUND",
         ),
+        (
+            post_json(world.http, "/speak", json!({ "text": "hi", "ssml": "<speak/>" })).await,
+            400,
+            "TEXT_AND_SSML",
+        ),
+        (
+            ask(
+                world.http,
+                "POST",
+                "/speak",
+                &[("accept", "image/png"), json_type[0]],
+                br#"{"text":"hi"}"#,
+            )
+            .await,
+            400,
+            "FORMAT_UNSUPPORTED",
+        ),
         (get(world.http, "/search").await, 400, "BAD_QUERY"),
         (
             ask(world.http, "POST", "/documents", &[], b"text").await,
@@ -252,6 +269,25 @@ async fn texts_are_spoken_as_wav() {
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("audio/wav")));
     assert_eq!((&answer.body[..4], &answer.body[8..12]), (&b"RIFF"[..], &b"WAVE"[..]));
     assert_eq!(answer.body.len(), 44 + 21 * 441 * 2);
+}
+
+#[tokio::test]
+async fn a_caller_chooses_the_format_of_speech() {
+    let world = World::new().await;
+    let body = json!({ "text": "Hello there.", "format": "pcm" });
+    let answer = post_json(world.http, "/speak", body).await;
+    assert_eq!(answer.status, 200);
+    let media_type = answer.header("content-type").unwrap();
+    assert!(media_type.starts_with("audio/pcm;rate="), "{media_type}");
+    assert_eq!(answer.body.len(), 12 * 441 * 2, "samples and no header");
+    let headers = [("accept", "audio/pcm"), ("content-type", "application/json")];
+    let same = ask(world.http, "POST", "/speak", &headers, br#"{"text":"Hello there."}"#).await;
+    assert_eq!(same.body, answer.body);
+    // The fake speaks s16le whatever it is asked for: that is not handed on under another name.
+    let body = json!({ "text": "Hello there.", "format": "opus" });
+    assert_eq!(post_json(world.http, "/speak", body).await.status, 503);
+    let body = json!({ "text": "Hello there.", "format": "flac" });
+    assert_eq!(post_json(world.http, "/speak", body).await.status, 400);
 }
 
 #[tokio::test]

@@ -97,7 +97,8 @@ async fn a_keyword_begins_a_turn_and_silence_ends_it() {
     );
     let config = &world.stt.configs()[0].message;
     assert!(config.auto_finalize);
-    assert_eq!(config.vad.as_ref().unwrap().silence_ms, Some(400));
+    assert_eq!(config.vad.as_ref().unwrap().silence_ms, Some(1_200));
+    assert_eq!(config.candidate_ms, 96);
     let stages = summary.stages.unwrap();
     let order = [
         stages.endpoint,

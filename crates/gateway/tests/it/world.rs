@@ -20,6 +20,9 @@ use tonic::metadata::MetadataValue;
 /// Long enough on a busy machine, short enough for a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Configuration of a gateway beside another one.
+pub(crate) const NO_WYOMING: &str = "gateway.wyoming = { stt_listen = \"\", tts_listen = \"\", wake_listen = \"\" }";
+
 /// Everything.
 pub(crate) struct World {
     pub(crate) wake: FakeWake,
@@ -64,6 +67,9 @@ impl World {
         let config = format!(
             r#"
             gateway.http_listen = "127.0.0.1:0"
+            gateway.wyoming.stt_listen = "127.0.0.1:0"
+            gateway.wyoming.tts_listen = "127.0.0.1:0"
+            gateway.wyoming.wake_listen = "127.0.0.1:0"
             global.endpoints.wake = "{}"
             global.endpoints.stt = "{}"
             global.endpoints.tts = "{}"
@@ -128,7 +134,7 @@ impl World {
     }
 }
 
-fn gauge(gateway: &Harness, name: &str) -> Option<f64> {
+pub(crate) fn gauge(gateway: &Harness, name: &str) -> Option<f64> {
     let status = gateway.context().status.snapshot();
     status
         .gauges

@@ -49,6 +49,9 @@ pub struct OpenDialogue {
     /// True: documents and facts are not recalled.
     #[prost(bool, tag = "6")]
     pub without_memory: bool,
+    /// True: what is prepared for a draft is shown as it is written, as DraftText.
+    #[prost(bool, tag = "7")]
+    pub show_drafts: bool,
 }
 /// What may be said.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -103,7 +106,7 @@ pub struct ConverseResponse {
     #[prost(string, tag = "1")]
     pub turn_id: ::prost::alloc::string::String,
     /// Exactly one is set.
-    #[prost(oneof = "converse_response::Payload", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "converse_response::Payload", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub payload: ::core::option::Option<converse_response::Payload>,
 }
 /// Nested message and enum types in `ConverseResponse`.
@@ -135,6 +138,9 @@ pub mod converse_response {
         /// The turn failed; the dialogue goes on.
         #[prost(message, tag = "9")]
         Failed(super::TurnFailed),
+        /// More of the reply that is prepared for a draft; no turn yet.
+        #[prost(message, tag = "10")]
+        DraftText(super::DraftText),
     }
 }
 /// The dialogue is open.
@@ -229,6 +235,16 @@ pub mod turn_status {
 pub struct ReplyDelta {
     /// The text: always whole characters.
     #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+}
+/// More of the reply that is prepared for a draft. When the draft is adopted the turn's text begins again from its start.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DraftText {
+    /// Which draft of this stream, counted from 1.
+    #[prost(uint32, tag = "1")]
+    pub draft: u32,
+    /// The text: always whole characters.
+    #[prost(string, tag = "2")]
     pub text: ::prost::alloc::string::String,
 }
 /// A piece of memory that the reply used.

@@ -55,6 +55,10 @@ pub struct OpenSession {
     /// API key, where the gateway demands one and the transport can carry no header.
     #[prost(string, tag = "8")]
     pub token: ::prost::alloc::string::String,
+    /// True: the client takes its own loudspeaker out of what it sends (browsers and `solo talk` do). False: the gateway does,
+    /// with what it sent and what the client says it has played.
+    #[prost(bool, tag = "9")]
+    pub echo_cancelled: bool,
 }
 /// A turn in writing.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -349,6 +353,9 @@ pub struct TurnSummary {
     /// True when the person interrupted the reply.
     #[prost(bool, tag = "9")]
     pub interrupted: bool,
+    /// True when the reply was drafted while it was not yet certain that the person had finished.
+    #[prost(bool, tag = "10")]
+    pub drafted: bool,
 }
 /// When each stage was done, in ms from the last voiced sample (by voice) or from the turn's arrival (in writing);
 /// negative when done before it; unset when it did not happen.
@@ -372,6 +379,9 @@ pub struct StageTimes {
     /// The first sample of speech was there.
     #[prost(int64, optional, tag = "6")]
     pub tts_first_audio: ::core::option::Option<i64>,
+    /// The words were there that a reply was drafted for; the reply is that one where `drafted` says so.
+    #[prost(int64, optional, tag = "7")]
+    pub draft: ::core::option::Option<i64>,
 }
 /// Something went wrong.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -181,6 +181,10 @@ pub struct ListenConfig {
     /// True: the service sends a Final by itself after `vad.silence_ms` of silence. False: only on CONTROL_FINALIZE.
     #[prost(bool, tag = "6")]
     pub auto_finalize: bool,
+    /// Silence after which somebody may have finished, in ms, 32 to 10,000: KIND_PAUSED is said, and the words so far follow
+    /// as CandidateTranscript, with estimates of the turn's end where the service makes them. 0: none of these.
+    #[prost(uint32, tag = "7")]
+    pub candidate_ms: u32,
 }
 /// When voice counts as speech.
 #[derive(Clone, Copy, PartialEq, ::prost::Message)]
@@ -263,7 +267,7 @@ pub mod listen_control {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListenResponse {
     /// Exactly one is set.
-    #[prost(oneof = "listen_response::Payload", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "listen_response::Payload", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub payload: ::core::option::Option<listen_response::Payload>,
 }
 /// Nested message and enum types in `ListenResponse`.
@@ -289,6 +293,9 @@ pub mod listen_response {
         /// An utterance that was heard but not believed.
         #[prost(message, tag = "6")]
         Rejected(super::RejectedTranscript),
+        /// The words of an utterance that may be over.
+        #[prost(message, tag = "7")]
+        Candidate(super::CandidateTranscript),
     }
 }
 /// The service accepted the configuration.
@@ -300,6 +307,9 @@ pub struct ListenStarted {
     /// Identifier of the model.
     #[prost(string, tag = "2")]
     pub model: ::prost::alloc::string::String,
+    /// Identifier of the model that estimates whether a turn is over. Empty: none does, and no TurnEnd is sent.
+    #[prost(string, tag = "3")]
+    pub turn_model: ::prost::alloc::string::String,
 }
 /// Voice began or ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -307,7 +317,7 @@ pub struct VoiceActivity {
     /// What happened.
     #[prost(enumeration = "voice_activity::Kind", tag = "1")]
     pub kind: i32,
-    /// First voiced sample (started) or last voiced sample (ended).
+    /// First voiced sample (started, resumed) or last voiced sample (ended, paused).
     #[prost(uint64, tag = "2")]
     pub sample: u64,
     /// Samples heard by the service when it said so.
@@ -336,6 +346,10 @@ pub mod voice_activity {
         Started = 1,
         /// Nobody has spoken for the configured silence.
         Ended = 2,
+        /// Nobody has spoken for `candidate_ms`; perhaps somebody goes on. Only where it was asked for.
+        Paused = 3,
+        /// Somebody went on after KIND_PAUSED.
+        Resumed = 4,
     }
     impl Kind {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -347,6 +361,8 @@ pub mod voice_activity {
                 Self::Unspecified => "KIND_UNSPECIFIED",
                 Self::Started => "KIND_STARTED",
                 Self::Ended => "KIND_ENDED",
+                Self::Paused => "KIND_PAUSED",
+                Self::Resumed => "KIND_RESUMED",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -355,6 +371,8 @@ pub mod voice_activity {
                 "KIND_UNSPECIFIED" => Some(Self::Unspecified),
                 "KIND_STARTED" => Some(Self::Started),
                 "KIND_ENDED" => Some(Self::Ended),
+                "KIND_PAUSED" => Some(Self::Paused),
+                "KIND_RESUMED" => Some(Self::Resumed),
                 _ => None,
             }
         }
@@ -385,6 +403,23 @@ pub struct TurnEnd {
     /// Samples heard by the service when it said so.
     #[prost(uint64, tag = "3")]
     pub heard_samples: u64,
+}
+/// The words of an utterance that may be over. A Final with the same `end_sample` says the same words, unless it comes first;
+/// KIND_RESUMED and KIND_STARTED make them void.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CandidateTranscript {
+    /// The words, trimmed.
+    #[prost(string, tag = "1")]
+    pub text: ::prost::alloc::string::String,
+    /// Mean probability of the tokens, 0.0 to 1.0.
+    #[prost(float, tag = "2")]
+    pub confidence: f32,
+    /// Last voiced sample of the utterance.
+    #[prost(uint64, tag = "3")]
+    pub end_sample: u64,
+    /// Time spent on decoding, in ms.
+    #[prost(uint32, tag = "4")]
+    pub decode_ms: u32,
 }
 /// The words of an utterance.
 #[derive(Clone, PartialEq, ::prost::Message)]

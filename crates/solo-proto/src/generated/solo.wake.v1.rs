@@ -32,12 +32,18 @@ pub struct KeywordConfig {
     /// Identifier as ListKeywords gives it, for instance "hey_jarvis".
     #[prost(string, tag = "1")]
     pub keyword: ::prost::alloc::string::String,
-    /// Probability from which it counts, 0.0 to 1.0. Unset: the model's own cut-off.
+    /// Probability from which it counts, 0.0 to 1.0; higher is stricter. Porcupine's sensitivity is 1.0 less this. Unset: from
+    /// configuration, else the model's own cut-off.
     #[prost(float, optional, tag = "2")]
     pub threshold: ::core::option::Option<f32>,
     /// Time after a detection in which the same keyword is not reported again, in ms, 0 to 60,000. Unset: from configuration.
     #[prost(uint32, optional, tag = "3")]
     pub refractory_ms: ::core::option::Option<u32>,
+    /// Scores at or above the threshold that it takes, 1 to 20; a lower score between takes one back. More than 1 trades latency
+    /// (a score comes every 30 ms from microWakeWord, every 80 ms from openWakeWord) for fewer false wakes. Porcupine decides by
+    /// itself: only 1 is possible. Unset: from configuration.
+    #[prost(uint32, optional, tag = "4")]
+    pub trigger_count: ::core::option::Option<u32>,
 }
 /// What the detector says.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -75,7 +81,7 @@ pub struct WakeEvent {
     /// Identifier of the keyword.
     #[prost(string, tag = "1")]
     pub keyword: ::prost::alloc::string::String,
-    /// The detector's probability at `end_sample`, 0.0 to 1.0.
+    /// The detector's probability at `end_sample`, 0.0 to 1.0. Always 1.0 from Porcupine, which only says yes.
     #[prost(float, tag = "2")]
     pub score: f32,
     /// Estimated first sample of the keyword. The models report no start: it is `end_sample` less the model's window.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::ahead::Ahead;
 use super::{Machine, Replying, State};
 use crate::command::{Command, ListenFrom, Notice, Phase};
 use crate::event::{Event, TurnId};
 use crate::settings::WakeMode;
+use crate::words;
 
 /// What began a listening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub(super) enum Origin {
     Wake,
     FollowUp,
     Open,
+    /// Somebody spoke into a reply.
+    BargeIn,
 }
 
 #[derive(Debug)]
@@ -21,27 +25,62 @@ pub(super) struct Listening {
     pub(super) turn: TurnId,
     pub(super) origin: Origin,
     pub(super) deadline: Option<Duration>,
-    since: Duration,
+    pub(super) since: Duration,
     /// Somebody speaks, since this sample.
-    voice: Option<u64>,
+    pub(super) voice: Option<u64>,
+    /// When that was noticed.
+    pub(super) voice_since: Duration,
     /// Somebody has spoken.
-    spoke: bool,
+    pub(super) spoke: bool,
+    /// Who speaks pauses.
+    pausing: bool,
+    /// Who pauses has finished, if nobody speaks until then.
+    ends_at: Option<Duration>,
+    /// What is prepared in case that the pause is the end.
+    pub(super) ahead: Option<Ahead>,
     /// Silence has set in, or the button was let go: words are waited for.
     deciding: bool,
     /// The words were asked for, so that the next ones end the turn.
-    finalized: bool,
+    pub(super) finalized: bool,
     /// Last voiced sample.
-    last_voiced: Option<u64>,
+    pub(super) last_voiced: Option<u64>,
     /// When the end of the turn was decided.
     endpoint: Option<Duration>,
     /// Words of earlier utterances, when the person went on while they were being written down.
-    parts: Vec<String>,
+    pub(super) parts: Vec<String>,
 }
 
 impl Listening {
+    pub(super) fn new(turn: TurnId, origin: Origin, deadline: Option<Duration>, now: Duration) -> Self {
+        Self {
+            turn,
+            origin,
+            deadline,
+            since: now,
+            voice: None,
+            voice_since: now,
+            spoke: false,
+            pausing: false,
+            ends_at: None,
+            ahead: None,
+            deciding: false,
+            finalized: false,
+            last_voiced: None,
+            endpoint: None,
+            parts: Vec::new(),
+        }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        match (self.deadline, self.ends_at) {
+            (Some(deadline), Some(ends_at)) => Some(deadline.min(ends_at)),
+            (deadline, ends_at) => deadline.or(ends_at),
+        }
+    }
+
     pub(super) fn phase(&self) -> Phase {
         match self {
-            Self { deciding: true, .. } => Phase::Deciding,
+            Self { deciding: true, .. } | Self { pausing: true, .. } => Phase::Deciding,
             Self {
                 origin: Origin::Open,
                 spoke: false,
@@ -55,8 +94,44 @@ impl Listening {
     pub(super) fn resume(&mut self, deadline: Duration) {
         self.deciding = false;
         self.finalized = false;
+        self.pausing = false;
+        self.ends_at = None;
         self.endpoint = None;
         self.deadline = Some(deadline);
+    }
+
+    /// All words of the turn, if `last` are its last.
+    fn words_with(&self, last: &str) -> String {
+        let mut parts: Vec<&str> = self.parts.iter().map(String::as_str).collect();
+        parts.push(last.trim());
+        parts.join(" ").trim().to_owned()
+    }
+
+    /// Somebody speaks.
+    pub(super) fn note_voice(&mut self, sample: u64, now: Duration) {
+        (self.voice, self.voice_since) = (Some(sample), now);
+        self.spoke = true;
+        (self.pausing, self.ends_at) = (false, None);
+    }
+
+    /// Who speaks pauses.
+    pub(super) fn note_pause(&mut self, sample: u64) {
+        if self.voice.is_some() {
+            self.last_voiced = Some(sample);
+            self.pausing = true;
+        }
+    }
+
+    /// Who paused goes on.
+    pub(super) fn note_resumed(&mut self) {
+        (self.pausing, self.ends_at) = (false, None);
+    }
+
+    /// Nobody speaks any more.
+    pub(super) fn note_silence(&mut self, sample: u64) {
+        self.voice = None;
+        self.last_voiced = Some(sample);
+        (self.pausing, self.ends_at) = (false, None);
     }
 
     /// True when recognition ends utterances by itself.
@@ -72,21 +147,10 @@ impl Machine {
             Origin::Button => Some(self.settings.max_utterance),
             Origin::Wake => Some(self.settings.listen_timeout),
             Origin::FollowUp => Some(self.settings.follow_up),
+            Origin::BargeIn => Some(self.settings.max_utterance),
             Origin::Open => None,
         };
-        let listening = Listening {
-            turn,
-            origin,
-            deadline: wait.map(|wait| now + wait),
-            since: now,
-            voice: None,
-            spoke: false,
-            deciding: false,
-            finalized: false,
-            last_voiced: None,
-            endpoint: None,
-            parts: Vec::new(),
-        };
+        let listening = Listening::new(turn, origin, wait.map(|wait| now + wait), now);
         self.commands.push(Command::StartListening {
             turn,
             from,
@@ -100,6 +164,7 @@ impl Machine {
 
     /// Stops listening, if it does, without a turn.
     pub(super) fn abandon_listening(&mut self) {
+        self.drop_ahead();
         if let State::Listening(listening) = &self.state {
             self.commands.push(Command::StopListening { turn: listening.turn });
             self.state = State::Idle { retry_at: None };
@@ -116,6 +181,7 @@ impl Machine {
         }
         listening.finalized = true;
         listening.deciding = true;
+        listening.ends_at = None;
         listening.endpoint.get_or_insert(now);
         listening.deadline = Some(now + self.settings.final_timeout);
         self.commands.push(Command::FinalizeListening { turn: listening.turn });
@@ -126,12 +192,23 @@ impl Machine {
         let (Event::VoiceStarted { turn, .. }
         | Event::VoiceEnded { turn, .. }
         | Event::VoiceWithdrawn { turn }
+        | Event::VoicePaused { turn, .. }
+        | Event::VoiceResumed { turn }
+        | Event::TurnEnd { turn, .. }
+        | Event::Partial { turn, .. }
+        | Event::Candidate { turn, .. }
         | Event::Final { turn, .. }
         | Event::Rejected { turn }
         | Event::ListenFailed { turn }) = event
         else {
             return;
         };
+        if self.overhears(turn) {
+            return self.on_overheard(event, now);
+        }
+        if matches!(event, Event::VoiceStarted { .. } | Event::VoiceResumed { .. }) && self.listens(turn) {
+            self.drop_ahead();
+        }
         let State::Listening(listening) = &mut self.state else {
             return;
         };
@@ -140,8 +217,7 @@ impl Machine {
         }
         match event {
             Event::VoiceStarted { sample, .. } => {
-                listening.voice = Some(sample);
-                listening.spoke = true;
+                listening.note_voice(sample, now);
                 if !listening.finalized {
                     listening.deciding = false;
                     listening.endpoint = None;
@@ -150,9 +226,17 @@ impl Machine {
                     }
                 }
             }
+            Event::VoicePaused { sample, .. } => listening.note_pause(sample),
+            Event::VoiceResumed { .. } => listening.note_resumed(),
+            Event::TurnEnd {
+                probability, silence, ..
+            } => self.on_turn_end(probability, silence, now),
+            Event::Candidate { text, .. } if words::any(&text) => {
+                let text = listening.words_with(&text);
+                self.draft(text, now);
+            }
             Event::VoiceEnded { sample, .. } => {
-                listening.voice = None;
-                listening.last_voiced = Some(sample);
+                listening.note_silence(sample);
                 if listening.auto_end() && !listening.finalized {
                     listening.deciding = true;
                     listening.endpoint = Some(now);
@@ -161,8 +245,11 @@ impl Machine {
             }
             Event::VoiceWithdrawn { .. } => {
                 listening.voice = None;
+                (listening.pausing, listening.ends_at) = (false, None);
+                self.drop_ahead();
                 self.on_rejected(now);
             }
+            Event::Final { text, .. } if words::is_only(&text, &self.settings.stop_phrases) => self.abandon_listening(),
             Event::Final { text, end_sample, .. } if !text.trim().is_empty() => {
                 listening.spoke = true;
                 listening.last_voiced = end_sample.or(listening.last_voiced);
@@ -178,7 +265,9 @@ impl Machine {
             Event::Final { .. } | Event::Rejected { .. } => self.on_rejected(now),
             Event::ListenFailed { .. } => {
                 // The stream has ended by itself: there is nothing to stop.
-                if listening.spoke || listening.origin != Origin::Open {
+                let (spoke, origin) = (listening.spoke, listening.origin);
+                self.drop_ahead();
+                if spoke || origin != Origin::Open {
                     self.say_sorry(turn);
                 }
                 let retry_at = now + self.settings.retry_after;
@@ -207,7 +296,7 @@ impl Machine {
             _ if listening.finalized => None,
             Origin::Wake => Some(self.settings.listen_timeout),
             Origin::FollowUp => Some(self.settings.follow_up),
-            Origin::Button | Origin::Open => None,
+            Origin::Button | Origin::Open | Origin::BargeIn => None,
         };
         let deadline = wait
             .map(|wait| listening.since + wait)
@@ -217,6 +306,7 @@ impl Machine {
             return;
         }
         listening.deciding = false;
+        listening.note_resumed();
         listening.spoke = false;
         listening.endpoint = None;
         listening.deadline = deadline;
@@ -227,6 +317,10 @@ impl Machine {
             return;
         };
         let turn = listening.turn;
+        if listening.ends_at.is_some_and(|ends_at| ends_at <= now) {
+            self.on_end_of_speech(now);
+            return;
+        }
         let (waits_for_words, speaks) = (listening.deciding, listening.voice.is_some() || !listening.auto_end());
         if waits_for_words {
             if listening.parts.is_empty() {
@@ -256,17 +350,41 @@ impl Machine {
 
     /// The words are there: the listening becomes a turn.
     fn take_words(&mut self, now: Duration) {
-        let State::Listening(listening) = &self.state else {
+        let State::Listening(listening) = &mut self.state else {
             return;
         };
         let turn = listening.turn;
-        let origin = listening
+        let last_voice = listening
             .last_voiced
             .and_then(|sample| self.clock.time_of(sample))
             .unwrap_or(now);
         let endpoint = listening.endpoint.unwrap_or(now);
         let text = listening.parts.join(" ");
+        let ahead = listening.ahead.take();
         self.commands.push(Command::StopListening { turn });
-        self.commit(Replying::by_voice(turn, text, origin, endpoint, &self.settings, now));
+        let mut replying = Replying::by_voice(turn, text, last_voice, endpoint, &self.settings, now);
+        self.bring_ahead(&mut replying, ahead);
+        self.commit(replying);
+        self.overhear(now);
+    }
+
+    /// Who paused has finished, or not: then the pause has to become longer.
+    fn on_turn_end(&mut self, probability: f32, silence: Duration, now: Duration) {
+        let settings = self.settings.turn_end;
+        let State::Listening(listening) = &mut self.state else {
+            return;
+        };
+        if !listening.pausing || listening.finalized || !listening.auto_end() {
+            return;
+        }
+        listening.ends_at =
+            (probability >= settings.probability).then(|| now + settings.silence.saturating_sub(silence));
+        if listening.ends_at.is_some_and(|ends_at| ends_at <= now) {
+            self.on_end_of_speech(now);
+        }
+    }
+
+    fn listens(&self, turn: TurnId) -> bool {
+        matches!(&self.state, State::Listening(listening) if listening.turn == turn)
     }
 }

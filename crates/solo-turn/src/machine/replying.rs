@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Machine, Origin, State};
-use crate::command::{Command, ListenFrom, Notice, Outcome, Summary};
+use super::listening::Listening;
+use super::{Machine, State};
+use crate::command::{Command, Notice, Outcome, Summary};
 use crate::event::{Event, TurnId};
 use crate::heard::Heard;
 use crate::settings::Settings;
@@ -11,11 +12,13 @@ use crate::stages::{StageClock, has_sentence};
 
 /// Where the speech of a reply is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speech {
+pub(super) enum Speech {
     /// Nothing is to be spoken.
     Off,
     /// It begins with the first words of the reply.
     Wanted,
+    /// It has begun before the turn was committed, and is held back until the turn is accepted.
+    Ahead,
     /// Text goes in, audio comes out.
     Running,
     /// All audio was handed over; the client plays.
@@ -27,13 +30,19 @@ enum Speech {
 #[derive(Debug)]
 pub(super) struct Replying {
     pub(super) turn: TurnId,
-    transcript: String,
-    by_voice: bool,
-    reply: String,
+    pub(super) transcript: String,
+    pub(super) by_voice: bool,
+    pub(super) reply: String,
+    /// What is being spoken of the reply that was drafted, for as long as the reply has not caught up with it.
+    pub(super) ahead: Option<String>,
+    /// Whether the reply is the one that was drafted.
+    pub(super) drafted: bool,
+    /// Listens to what may interrupt.
+    pub(super) ear: Option<Box<Listening>>,
     /// When the reply's text was complete.
     reply_done: Option<Duration>,
     reply_deadline: Duration,
-    speech: Speech,
+    pub(super) speech: Speech,
     heard: Heard,
     /// Samples handed over.
     sent: u64,
@@ -41,7 +50,7 @@ pub(super) struct Replying {
     played: u64,
     /// When speech last moved.
     progress: Duration,
-    stages: StageClock,
+    pub(super) stages: StageClock,
 }
 
 impl Replying {
@@ -94,6 +103,9 @@ impl Replying {
             transcript,
             by_voice,
             reply: String::new(),
+            ahead: None,
+            drafted: false,
+            ear: None,
             reply_done: None,
             reply_deadline: now + settings.reply_timeout,
             speech,
@@ -122,12 +134,25 @@ impl Replying {
         }
     }
 
+    /// What of the next `text` of the reply is not being spoken already; `None` when something else is being spoken.
+    fn not_ahead(&mut self, text: &str) -> Option<String> {
+        let Some(ahead) = &self.ahead else {
+            return Some(text.to_owned());
+        };
+        if ahead.starts_with(&self.reply) {
+            return Some(String::new());
+        }
+        let new = self.reply.strip_prefix(ahead.as_str()).map(str::to_owned);
+        self.ahead = None;
+        new
+    }
+
     /// Bytes of the reply that the person has got. Written words are got when they are shown; spoken ones when they were
     /// played, which the clock estimates where the client does not say.
-    fn heard_bytes(&self, settings: &Settings, reports_playback: bool, now: Duration) -> usize {
+    pub(super) fn heard_bytes(&self, settings: &Settings, reports_playback: bool, now: Duration) -> usize {
         match self.speech {
             Speech::Off | Speech::Failed => self.reply.len(),
-            Speech::Wanted => 0,
+            Speech::Wanted | Speech::Ahead => 0,
             Speech::Running | Speech::Sent => {
                 let elapsed = self
                     .stages
@@ -151,7 +176,7 @@ impl Machine {
         self.commands.push(Command::CommitTurn {
             turn: replying.turn,
             text: replying.transcript.clone(),
-            speak: replying.speech == Speech::Wanted,
+            speak: matches!(replying.speech, Speech::Wanted | Speech::Ahead),
             by_voice: replying.by_voice,
         });
         self.state = State::Replying(Box::new(replying));
@@ -159,7 +184,8 @@ impl Machine {
 
     /// Takes what the legs of a reply say, if they say it of the turn that is under way.
     pub(super) fn on_said(&mut self, event: Event, now: Duration) {
-        let (Event::Recalled { turn }
+        let (Event::Accepted { turn, .. }
+        | Event::Recalled { turn }
         | Event::ReplyDelta { turn, .. }
         | Event::ReplyDone { turn }
         | Event::ReplyFailed { turn }
@@ -177,6 +203,7 @@ impl Machine {
             return;
         }
         match event {
+            Event::Accepted { draft_adopted, .. } => self.on_accepted(draft_adopted),
             Event::Recalled { .. } => {
                 replying.stages.recall.get_or_insert(now);
             }
@@ -216,11 +243,19 @@ impl Machine {
     }
 
     fn on_reply_delta(&mut self, text: String, now: Duration) {
+        let State::Replying(replying) = &self.state else {
+            return;
+        };
+        if replying.speech == Speech::Ahead {
+            // It speaks before it says whether the draft is what it speaks.
+            self.refuse_ahead();
+        }
         let State::Replying(replying) = &mut self.state else {
             return;
         };
         let turn = replying.turn;
         replying.reply.push_str(&text);
+        let new = replying.not_ahead(&text);
         replying.stages.first_token.get_or_insert(now);
         if replying.stages.first_sentence.is_none() && has_sentence(&replying.reply) {
             replying.stages.first_sentence = Some(now);
@@ -230,11 +265,16 @@ impl Machine {
             replying.progress = now;
             self.commands.push(Command::StartSpeaking { turn });
         }
-        if replying.speech == Speech::Running {
-            self.commands.push(Command::SpeakDelta {
-                turn,
-                text: text.clone(),
-            });
+        match (replying.speech, new) {
+            (Speech::Running, Some(text)) if text.is_empty() => {}
+            (Speech::Running, Some(text)) => self.commands.push(Command::SpeakDelta { turn, text }),
+            (Speech::Running, None) => {
+                // The reply is another than the one that is being spoken; it goes on in writing.
+                self.commands.push(Command::CancelSpeaking { turn });
+                replying.speech = Speech::Failed;
+                self.say_sorry(turn);
+            }
+            _ => {}
         }
         self.commands.push(Command::ShowReply { turn, text });
     }
@@ -251,6 +291,10 @@ impl Machine {
             Speech::Running => self.commands.push(Command::FinishSpeaking { turn: replying.turn }),
             // Nothing was said, so there is nothing to speak.
             Speech::Wanted => replying.speech = Speech::Off,
+            Speech::Ahead => {
+                self.commands.push(Command::CancelSpeaking { turn: replying.turn });
+                replying.speech = Speech::Off;
+            }
             Speech::Off | Speech::Sent | Speech::Failed => {}
         }
         self.finish_if_over(now);
@@ -273,7 +317,7 @@ impl Machine {
         let over = match replying.speech {
             Speech::Off | Speech::Failed => true,
             Speech::Sent => !self.reports_playback || replying.played >= replying.sent,
-            Speech::Wanted | Speech::Running => false,
+            Speech::Wanted | Speech::Ahead | Speech::Running => false,
         };
         if over && replying.reply_done.is_some() {
             self.finish(now);
@@ -281,18 +325,21 @@ impl Machine {
     }
 
     fn finish(&mut self, now: Duration) {
-        let State::Replying(replying) = &self.state else { return };
+        let State::Replying(replying) = &mut self.state else {
+            return;
+        };
         let (turn, bytes) = (replying.turn, replying.reply.len());
         let follows = replying.by_voice && replying.speech == Speech::Sent;
+        let ear = replying.ear.take();
         self.commands.push(Command::ReportHeard {
             turn,
             bytes,
             interrupted: false,
         });
         self.end_turn(Outcome::Done, now);
-        if follows && !self.settings.follow_up.is_zero() && !self.muted && !self.draining && !self.input_ended {
-            self.start_listening(Origin::FollowUp, ListenFrom::Now, now);
-        }
+        let follows =
+            follows && !self.settings.follow_up.is_zero() && !self.muted && !self.draining && !self.input_ended;
+        self.keep_listening(ear, follows, now);
     }
 
     /// Cuts the reply, if there is one, where the person stopped hearing it.
@@ -302,7 +349,7 @@ impl Machine {
         }
     }
 
-    fn cut_reply(&mut self, outcome: Outcome, now: Duration) {
+    pub(super) fn cut_reply(&mut self, outcome: Outcome, now: Duration) {
         let State::Replying(replying) = &self.state else { return };
         let turn = replying.turn;
         let bytes = replying.heard_bytes(&self.settings, self.reports_playback, now);
@@ -322,7 +369,7 @@ impl Machine {
         if let State::Replying(replying) = &mut self.state {
             let turn = replying.turn;
             match replying.speech {
-                Speech::Running => self.commands.push(Command::CancelSpeaking { turn }),
+                Speech::Running | Speech::Ahead => self.commands.push(Command::CancelSpeaking { turn }),
                 Speech::Off | Speech::Wanted | Speech::Sent | Speech::Failed => {}
             }
         }
@@ -367,6 +414,7 @@ impl Machine {
     }
 
     fn end_turn(&mut self, outcome: Outcome, now: Duration) {
+        self.stop_overhearing();
         let State::Replying(replying) = &self.state else { return };
         let heard_bytes = match outcome {
             Outcome::Done => replying.reply.len(),
@@ -379,6 +427,7 @@ impl Machine {
             transcript: replying.transcript.clone(),
             reply: replying.reply.clone(),
             heard_bytes,
+            drafted: replying.drafted,
             stages: replying.stages.offsets(),
         })));
         self.state = State::Idle { retry_at: None };

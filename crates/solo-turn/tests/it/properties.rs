@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use solo_turn::{Command, Event, Machine, Mark, MarkKind, Outcome, Settings, TurnId, WakeMode};
+use solo_turn::{BargeIn, Command, Event, Machine, Mark, MarkKind, Outcome, Settings, TurnId, WakeMode};
 
 /// An event before it is known which turn is under way.
 #[derive(Debug, Clone)]
@@ -19,6 +19,13 @@ enum Leg {
     VoiceStarted(u64),
     VoiceEnded(u64),
     VoiceWithdrawn,
+    VoicePaused(u64),
+    VoiceResumed,
+    TurnEnd(f32, u64),
+    Partial(&'static str),
+    Candidate(&'static str),
+    DraftDelta(&'static str),
+    Accepted(bool),
     Final(&'static str, Option<u64>),
     Rejected,
     ListenFailed,
@@ -38,6 +45,26 @@ impl Leg {
             Self::VoiceStarted(sample) => Event::VoiceStarted { turn, sample },
             Self::VoiceEnded(sample) => Event::VoiceEnded { turn, sample },
             Self::VoiceWithdrawn => Event::VoiceWithdrawn { turn },
+            Self::VoicePaused(sample) => Event::VoicePaused { turn, sample },
+            Self::VoiceResumed => Event::VoiceResumed { turn },
+            Self::TurnEnd(probability, silence) => Event::TurnEnd {
+                turn,
+                probability,
+                silence: Duration::from_millis(silence),
+            },
+            Self::Partial(text) => Event::Partial {
+                turn,
+                text: text.into(),
+            },
+            Self::Candidate(text) => Event::Candidate {
+                turn,
+                text: text.into(),
+            },
+            Self::DraftDelta(text) => Event::DraftDelta {
+                turn,
+                text: text.into(),
+            },
+            Self::Accepted(draft_adopted) => Event::Accepted { turn, draft_adopted },
             Self::Final(text, end_sample) => Event::Final {
                 turn,
                 text: text.into(),
@@ -69,16 +96,31 @@ impl Leg {
     }
 }
 
+fn words() -> impl Strategy<Value = &'static str> {
+    prop_oneof![
+        3 => Just("turn it on"),
+        2 => Just("turn it on, please"),
+        1 => Just("öl"),
+        1 => Just("stop"),
+        1 => Just("mhm"),
+        1 => Just("it is"),
+        1 => Just("")
+    ]
+}
+
 fn leg() -> impl Strategy<Value = Leg> {
     prop_oneof![
         (0..90_000u64).prop_map(Leg::VoiceStarted),
         (0..90_000u64).prop_map(Leg::VoiceEnded),
         Just(Leg::VoiceWithdrawn),
-        (
-            prop_oneof![Just("turn it on"), Just("öl"), Just("")],
-            prop::option::of(0..90_000u64)
-        )
-            .prop_map(|(text, end)| Leg::Final(text, end)),
+        (0..90_000u64).prop_map(Leg::VoicePaused),
+        Just(Leg::VoiceResumed),
+        (0.0..1.0f32, 0..1000u64).prop_map(|(probability, silence)| Leg::TurnEnd(probability, silence)),
+        words().prop_map(Leg::Partial),
+        words().prop_map(Leg::Candidate),
+        prop_oneof![Just("It"), Just(" is. "), Just("önig"), Just("")].prop_map(Leg::DraftDelta),
+        any::<bool>().prop_map(Leg::Accepted),
+        (words(), prop::option::of(0..90_000u64)).prop_map(|(text, end)| Leg::Final(text, end)),
         Just(Leg::Rejected),
         Just(Leg::ListenFailed),
         Just(Leg::Recalled),
@@ -104,7 +146,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Event::Mute),
         3 => Just(Event::Tick),
     ];
-    let age = prop_oneof![9 => Just(0u64), 1 => 1..3u64];
+    let age = prop_oneof![6 => Just(0u64), 3 => Just(1u64), 1 => 2..4u64];
     prop_oneof![2 => plain.prop_map(Step::Plain), 5 => (leg(), age).prop_map(|(leg, age)| Step::Leg(leg, age))]
 }
 
@@ -118,14 +160,22 @@ fn settings() -> impl Strategy<Value = Settings> {
         prop::option::of(Just(16_000u32)),
         prop_oneof![Just(Duration::ZERO), Just(Duration::from_secs(3))],
         any::<bool>(),
+        any::<bool>(),
     )
-        .prop_map(|(wake_mode, audio_out_hz, follow_up, wake_interrupts)| Settings {
-            wake_mode,
-            audio_out_hz,
-            follow_up,
-            wake_interrupts,
-            ..Settings::default()
-        })
+        .prop_map(
+            |(wake_mode, audio_out_hz, follow_up, wake_interrupts, barges_in)| Settings {
+                wake_mode,
+                audio_out_hz,
+                follow_up,
+                wake_interrupts,
+                barge_in: barges_in.then(|| BargeIn {
+                    voice: Duration::from_millis(250),
+                    backchannels: vec!["mhm".into()],
+                }),
+                stop_phrases: vec!["stop".into()],
+                ..Settings::default()
+            },
+        )
 }
 
 /// Runs a machine and holds it to its promises.
@@ -137,6 +187,9 @@ struct Audit {
     reply: Option<TurnId>,
     shown: usize,
     speaking: Option<TurnId>,
+    /// What is spoken is held back.
+    held: bool,
+    draft: Option<TurnId>,
     reported: bool,
     closed: bool,
     newest: TurnId,
@@ -153,6 +206,8 @@ impl Audit {
             reply: None,
             shown: 0,
             speaking: None,
+            held: false,
+            draft: None,
             reported: false,
             closed: false,
             newest: TurnId(0),
@@ -169,6 +224,14 @@ impl Audit {
             Step::Plain(event) => event.clone(),
             Step::Leg(leg, age) => leg.of(TurnId(self.newest.0.saturating_sub(*age))),
         };
+        // What speech that is held back says is held back, too.
+        let of_speech = matches!(
+            event,
+            Event::Marked { .. } | Event::AudioSent { .. } | Event::AudioDone { .. } | Event::SpeakingFailed { .. }
+        );
+        if self.held && of_speech {
+            return;
+        }
         self.feed(event);
     }
 
@@ -196,8 +259,9 @@ impl Audit {
             (before != after).then_some(after),
             "a change of state is told once"
         );
-        assert_eq!(self.machine.current_turn(), self.listening.or(self.turn));
-        assert!(self.listening.is_none() || self.turn.is_none());
+        assert_eq!(self.machine.current_turn(), self.turn.or(self.listening));
+        assert_eq!(self.machine.listening_turn(), self.listening);
+        assert!(self.draft.is_none() || self.draft == self.listening);
         if !self.machine.is_idle() {
             assert!(self.machine.deadline().is_some(), "every wait has an end");
         }
@@ -207,16 +271,26 @@ impl Audit {
         assert!(!self.closed, "after the end: {command:?}");
         match command {
             Command::StartListening { turn, .. } => {
-                assert_eq!((self.listening, self.turn), (None, None));
+                assert_eq!(self.listening, None);
                 assert!(turn > self.newest);
                 self.newest = turn;
                 self.listening = Some(turn);
             }
             Command::FinalizeListening { turn } => assert_eq!(self.listening, Some(turn)),
             Command::StopListening { turn } => assert_eq!(self.listening.take(), Some(turn)),
+            Command::Draft { turn, text } => {
+                assert_eq!((self.listening, self.turn), (Some(turn), None));
+                assert!(!text.trim().is_empty());
+                self.draft = Some(turn);
+            }
+            Command::DropDraft { turn } => {
+                assert_eq!(self.draft.take(), Some(turn));
+                assert_eq!(self.speaking, None, "what was prepared is spoken still");
+            }
             Command::CommitTurn { turn, text, .. } => {
                 assert_eq!((self.listening, self.turn, self.reply), (None, None, None));
                 assert!(turn >= self.newest && !text.trim().is_empty());
+                assert!(self.draft.take().is_none_or(|draft| draft == turn));
                 self.newest = turn;
                 (self.turn, self.reply, self.shown, self.reported) = (Some(turn), Some(turn), 0, false);
             }
@@ -229,10 +303,21 @@ impl Audit {
                 assert_eq!((self.speaking, self.turn), (None, Some(turn)));
                 self.speaking = Some(turn);
             }
+            Command::SpeakAhead { turn } => {
+                assert_eq!((self.speaking, self.draft), (None, Some(turn)));
+                (self.speaking, self.held) = (Some(turn), true);
+            }
+            Command::ReleaseSpeech { turn } => {
+                assert_eq!((self.speaking, self.turn, self.held), (Some(turn), Some(turn), true));
+                self.held = false;
+            }
             Command::SpeakDelta { turn, .. } | Command::FinishSpeaking { turn } => {
                 assert_eq!(self.speaking, Some(turn));
             }
-            Command::CancelSpeaking { turn } => assert_eq!(self.speaking.take(), Some(turn)),
+            Command::CancelSpeaking { turn } => {
+                assert_eq!(self.speaking.take(), Some(turn));
+                self.held = false;
+            }
             Command::ReportHeard { turn, bytes, .. } => {
                 assert_eq!(self.turn, Some(turn));
                 assert!(!self.reported && bytes <= self.shown, "{bytes} of {}", self.shown);
@@ -272,6 +357,16 @@ impl Audit {
         self.feed(Event::PushToTalk);
         let turn = self.newest;
         assert_eq!(self.listening, Some(turn));
+        self.feed(Event::VoiceStarted { turn, sample: 1 });
+        self.feed(Event::Candidate {
+            turn,
+            text: "good".into(),
+        });
+        assert_eq!(self.draft, Some(turn));
+        self.feed(Event::DraftDelta {
+            turn,
+            text: "Fi".into(),
+        });
         self.feed(Event::EndOfSpeech);
         self.feed(Event::Final {
             turn,
@@ -279,6 +374,11 @@ impl Audit {
             end_sample: None,
         });
         assert_eq!(self.reply, Some(turn));
+        self.feed(Event::Accepted {
+            turn,
+            draft_adopted: true,
+        });
+        assert!(!self.held);
         self.feed(Event::ReplyDelta {
             turn,
             text: "Fine.".into(),

@@ -7,13 +7,13 @@ use solo_turn::{
 };
 
 /// A machine and its time.
-struct Talk {
-    machine: Machine,
-    now: Duration,
+pub(crate) struct Talk {
+    pub(crate) machine: Machine,
+    pub(crate) now: Duration,
 }
 
 impl Talk {
-    fn new(wake_mode: WakeMode, audio_out_hz: Option<u32>) -> Self {
+    pub(crate) fn new(wake_mode: WakeMode, audio_out_hz: Option<u32>) -> Self {
         Self::with(Settings {
             wake_mode,
             audio_out_hz,
@@ -21,14 +21,14 @@ impl Talk {
         })
     }
 
-    fn with(settings: Settings) -> Self {
+    pub(crate) fn with(settings: Settings) -> Self {
         Self {
             machine: Machine::new(settings),
             now: Duration::ZERO,
         }
     }
 
-    fn at(&mut self, ms: u64, event: Event) -> Vec<Command> {
+    pub(crate) fn at(&mut self, ms: u64, event: Event) -> Vec<Command> {
         self.now = Duration::from_millis(ms);
         self.machine.on(event, self.now)
     }
@@ -49,14 +49,14 @@ impl Talk {
     }
 }
 
-fn delta(turn: TurnId, text: &str) -> Event {
+pub(crate) fn delta(turn: TurnId, text: &str) -> Event {
     Event::ReplyDelta {
         turn,
         text: text.into(),
     }
 }
 
-fn unit(text: std::ops::Range<usize>, samples: std::ops::Range<u64>) -> Mark {
+pub(crate) fn unit(text: std::ops::Range<usize>, samples: std::ops::Range<u64>) -> Mark {
     Mark {
         kind: MarkKind::Unit,
         text_start: text.start,
@@ -66,7 +66,7 @@ fn unit(text: std::ops::Range<usize>, samples: std::ops::Range<u64>) -> Mark {
     }
 }
 
-fn summary(commands: &[Command]) -> &Summary {
+pub(crate) fn summary(commands: &[Command]) -> &Summary {
     commands
         .iter()
         .find_map(|command| match command {

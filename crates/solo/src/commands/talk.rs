@@ -1,28 +1,38 @@
-//! `solo talk --in question.wav`: a recording goes to the gateway as a microphone's sound would, at the pace of real time;
-//! the reply's audio comes back into a file.
+//! `solo talk`: a conversation by voice, on a microphone and a loudspeaker ([`live`]), or out of a recording into a file
+//! ([`conversation`]).
 //!
-//! By default a wake word in the recording begins each turn, and silence follows the recording until the turn is over.
-//! With `--push` the whole recording is the question.
+//! Both hear the gateway's messages through the same [`conversation::Conversation`] and send sound by the same
+//! [`sending::Sending`]; what differs is the [`sink::Sink`], and who says when it is over. By default a wake word begins
+//! each turn. With `--push-to-talk` a key does, or the whole recording is the question.
 
 mod conversation;
+mod hotkey;
+mod keys;
+mod live;
 mod pace;
+mod screen;
+mod sending;
+mod show;
+mod sink;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use solo_audio::{SampleRate, pcm, wav};
+use solo_audio::{SampleRate, wav};
 use solo_proto::audio::v1::{AudioFormat, Encoding};
 use solo_proto::gateway::v1::{OpenSession, WakeMode};
 
 use self::conversation::{Conversation, Mode};
-use super::ask::{show_sources, time_zone};
+use self::show::{Show, phase_name};
+use self::sink::{Kept, Sink};
+use super::ask::time_zone;
 use super::{bytes_of, write_file};
+use crate::audio::devices;
 use crate::cli::Gateway;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::settings::Settings;
-use crate::terminal::{self, BAD, FAINT, STRONG, paint};
-use crate::turn::Turn;
+use crate::terminal::{self, FAINT, STRONG};
 
 /// Rate of the reply's audio that is asked for, in Hz: that of the default voice, so that nothing is resampled.
 const REPLY_HZ: u32 = 22_050;
@@ -30,21 +40,39 @@ const REPLY_HZ: u32 = 22_050;
 /// What `solo talk` takes.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// WAV file to speak; `-` is standard input
+    /// WAV file to speak instead of you; `-` is standard input
     #[arg(long = "in", value_name = "FILE")]
-    pub input: PathBuf,
+    pub input: Option<PathBuf>,
     /// WAV file for the reply's audio; `-` is standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "input")]
     pub out: Option<PathBuf>,
     /// Send the recording as fast as the gateway takes it, not at the pace of real time
-    #[arg(long)]
+    #[arg(long, requires = "input")]
     pub fast: bool,
-    /// A wake word in the recording begins a turn (this is the default)
-    #[arg(long, conflicts_with = "push")]
+    /// A wake word begins a turn (this is the default)
+    #[arg(long, conflicts_with_all = ["push", "open"])]
     pub wake: bool,
-    /// The whole recording is the question, as if a button were held
-    #[arg(long)]
+    /// Space or Enter begins a turn and ends it; with `--in` the whole recording is the question
+    #[arg(long = "push-to-talk", visible_alias = "push", conflicts_with = "open")]
     pub push: bool,
+    /// Any speech begins a turn
+    #[arg(long)]
+    pub open: bool,
+    /// Keys that talk while they are held, whatever window is in front (X11), as in ctrl+alt+space
+    #[arg(long, value_name = "KEYS", conflicts_with = "input")]
+    pub hot_key: Option<String>,
+    /// Microphone: its identifier, or a part of its name
+    #[arg(long, value_name = "DEVICE", conflicts_with = "input")]
+    pub input_device: Option<String>,
+    /// Loudspeaker: its identifier, or a part of its name
+    #[arg(long, value_name = "DEVICE", conflicts_with = "input")]
+    pub output_device: Option<String>,
+    /// Leave what the loudspeaker plays in what the microphone hears (for headsets)
+    #[arg(long, conflicts_with = "input")]
+    pub no_echo_cancellation: bool,
+    /// List the microphones and loudspeakers
+    #[arg(long)]
+    pub list_devices: bool,
     /// Go on with this dialogue
     #[arg(long, value_name = "ID")]
     pub dialogue: Option<String>,
@@ -56,35 +84,23 @@ pub struct Arguments {
     pub gateway: Gateway,
 }
 
-/// Speaks the recording, prints each turn, writes the replies' audio.
+/// Talks until the person has had enough, or until the recording is over.
 pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let (samples, rate) = recording(&arguments.input)?;
-    let format = |hz: u32| AudioFormat {
-        encoding: Encoding::S16le as i32,
-        sample_rate_hz: hz,
-        channels: 1,
-    };
-    let wake_mode = if arguments.push {
-        WakeMode::PushToTalk
-    } else {
-        WakeMode::Keyword
-    };
-    let open = OpenSession {
-        audio_in: Some(format(rate.hz())),
-        audio_out: Some(format(REPLY_HZ)),
-        wake_mode: wake_mode as i32,
-        dialogue_id: arguments.dialogue.clone().unwrap_or_default(),
-        time_zone: time_zone(),
-        ..OpenSession::default()
-    };
+    if arguments.list_devices {
+        return list_devices(settings).await;
+    }
+    match &arguments.input {
+        None => live::run(settings, arguments).await,
+        Some(input) => recorded(settings, arguments, input).await,
+    }
+}
+
+/// Speaks the recording, prints each turn, writes the replies' audio.
+async fn recorded(settings: &Settings, arguments: &Arguments, input: &Path) -> Result<(), Failure> {
+    let (samples, rate) = recording(input)?;
+    let open = opening(arguments, rate, arguments.dialogue.clone().unwrap_or_default());
     let session = Session::open(settings, arguments.gateway.endpoint.as_deref(), open).await?;
-    let reply_hz = session
-        .opened
-        .audio_out
-        .as_ref()
-        .map_or(REPLY_HZ, |format| format.sample_rate_hz);
-    let reply_rate =
-        SampleRate::new(reply_hz).map_err(|e| Failure::failed(format!("gateway: its audio cannot be used: {e}")))?;
+    let reply_rate = reply_rate(&session)?;
     let mode = Mode {
         push: arguments.push,
         fast: arguments.fast,
@@ -93,14 +109,82 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failu
     let mut show = Show {
         json: settings.json,
         to_pipe: arguments.out.as_deref() == Some(Path::new("-")),
+        screen: None,
     };
-    let heard = Conversation::new(session, mode).run(samples, rate, &mut show).await;
+    let conversation = Conversation::new(Sink::File(Kept::default()), mode.push);
+    let heard = conversation.run(session, samples, rate, mode, &mut show).await;
     if let (Some(out), false) = (&arguments.out, heard.audio.is_empty()) {
         write_file(out, &wav::encode(&heard.audio, reply_rate))?;
         let seconds = reply_rate.ms_of(heard.audio.len() as u64) as f64 / 1e3;
         show.remark(&format!("{}: {seconds:.1} s", out.display()))?;
     }
-    heard.outcome.map_err(|failure| named(failure, &arguments.input))
+    heard.outcome.map_err(|failure| named(failure, input))
+}
+
+/// What opens a conversation in which speech comes at `rate`.
+fn opening(arguments: &Arguments, rate: SampleRate, dialogue_id: String) -> OpenSession {
+    let format = |hz: u32| AudioFormat {
+        encoding: Encoding::S16le as i32,
+        sample_rate_hz: hz,
+        channels: 1,
+    };
+    let wake_mode = match (arguments.push, arguments.open) {
+        (true, _) => WakeMode::PushToTalk,
+        (false, true) => WakeMode::Open,
+        (false, false) => WakeMode::Keyword,
+    };
+    OpenSession {
+        audio_in: Some(format(rate.hz())),
+        audio_out: Some(format(REPLY_HZ)),
+        wake_mode: wake_mode as i32,
+        dialogue_id,
+        time_zone: time_zone(),
+        // A file has no loudspeaker beside it; a microphone's echo is taken out here, unless the person says there is none.
+        echo_cancelled: true,
+        ..OpenSession::default()
+    }
+}
+
+/// The rate at which the gateway speaks.
+fn reply_rate(session: &Session) -> Result<SampleRate, Failure> {
+    let hz = session
+        .opened
+        .audio_out
+        .as_ref()
+        .map_or(REPLY_HZ, |format| format.sample_rate_hz);
+    SampleRate::new(hz).map_err(|e| Failure::failed(format!("gateway: its audio cannot be used: {e}")))
+}
+
+/// `solo talk --list-devices`.
+async fn list_devices(settings: &Settings) -> Result<(), Failure> {
+    let listing = tokio::task::spawn_blocking(devices::list).await;
+    let listed = listing.map_err(|e| Failure::failed(format!("the sound devices cannot be listed: {e}")))??;
+    if settings.json {
+        return terminal::json(&listed);
+    }
+    if listed.is_empty() {
+        return terminal::line("there is neither a microphone nor a loudspeaker");
+    }
+    let hz = |hz: Option<u32>, default: bool| {
+        hz.map_or_else(String::new, |hz| {
+            format!("{hz} Hz{}", if default { ", default" } else { "" })
+        })
+    };
+    let mut rows = vec![vec![
+        ("DEVICE".to_owned(), STRONG),
+        ("MICROPHONE".to_owned(), STRONG),
+        ("LOUDSPEAKER".to_owned(), STRONG),
+        ("NAME".to_owned(), STRONG),
+    ]];
+    rows.extend(listed.into_iter().map(|device| {
+        vec![
+            (device.id, STRONG),
+            (hz(device.input_hz, device.default_input), FAINT),
+            (hz(device.output_hz, device.default_output), FAINT),
+            (device.name, FAINT),
+        ]
+    }));
+    terminal::line(terminal::columns(&rows))
 }
 
 /// The recording: one channel at its own rate; the gateway converts once, as it does for every client.
@@ -117,97 +201,4 @@ fn recording(path: &Path) -> Result<(Vec<i16>, SampleRate), Failure> {
 fn named(mut failure: Failure, input: &Path) -> Failure {
     failure.message = failure.message.replace("{recording}", &input.display().to_string());
     failure
-}
-
-/// What a person sees of a turn while it happens; a program gets one object when it is over.
-struct Show {
-    json: bool,
-    /// Standard output is the audio.
-    to_pipe: bool,
-}
-
-impl Show {
-    fn text(&self, text: &str) -> Result<(), Failure> {
-        match (self.json, self.to_pipe) {
-            (true, _) => Ok(()),
-            (false, true) => {
-                terminal::remark(text.trim_end());
-                Ok(())
-            }
-            (false, false) => terminal::write(text),
-        }
-    }
-
-    fn remark(&self, text: &str) -> Result<(), Failure> {
-        self.text(&format!("{}\n", paint(FAINT, text)))
-    }
-
-    fn wake(&self, keyword: &str, score: f32, at_ms: u64) -> Result<(), Failure> {
-        let line = format!("wake  {keyword} ({score:.2}) at {:.2} s", at_ms as f64 / 1e3);
-        self.remark(&line)
-    }
-
-    fn transcript(&self, text: &str) -> Result<(), Failure> {
-        self.text(&format!(
-            "{}  {text}\n{} ",
-            paint(STRONG, "you "),
-            paint(STRONG, "solo")
-        ))
-    }
-
-    fn reply(&self, delta: &str) -> Result<(), Failure> {
-        self.text(delta)
-    }
-
-    fn rejected(&self, reason: &str, text: &str) -> Result<(), Failure> {
-        self.remark(&format!("heard and not believed ({reason}): {text}"))
-    }
-
-    fn turn(&self, turn: &Turn) -> Result<(), Failure> {
-        if self.json {
-            return if self.to_pipe {
-                Ok(())
-            } else {
-                terminal::json(&turn.spoken())
-            };
-        }
-        self.text("\n")?;
-        if let Some(error) = &turn.error {
-            self.text(&format!("{}\n", paint(BAD, &error.message)))?;
-        }
-        if !self.to_pipe {
-            show_sources(turn)?;
-        }
-        self.remark(&times(turn))
-    }
-}
-
-/// "voice to voice 980 ms (endpoint 412, stt 430, …)".
-fn times(turn: &Turn) -> String {
-    let spoken = turn.spoken();
-    let stages = [
-        ("endpoint", spoken.stages_ms.endpoint),
-        ("stt", spoken.stages_ms.stt),
-        ("recall", spoken.stages_ms.recall),
-        ("first token", spoken.stages_ms.llm_first_token),
-        ("first sentence", spoken.stages_ms.llm_first_sentence),
-        ("first audio", spoken.stages_ms.tts_first_audio),
-    ];
-    let stages: Vec<String> = stages
-        .iter()
-        .filter_map(|(name, ms)| ms.map(|ms| format!("{name} {ms}")))
-        .collect();
-    let total = spoken
-        .voice_to_voice_ms
-        .map_or_else(|| "nothing was spoken".into(), |ms| format!("voice to voice {ms} ms"));
-    if stages.is_empty() {
-        total
-    } else {
-        format!("{total} ({})", stages.join(", "))
-    }
-}
-
-/// Bytes of s16le as samples.
-fn samples_of(data: &[u8]) -> Result<Vec<i16>, Failure> {
-    pcm::from_s16le(data).map_err(|e| Failure::failed(format!("gateway: its audio is broken: {e}")))
 }

@@ -9,7 +9,6 @@
 //! and position tables are f32, all other tensors f16. The input is not trusted: whatever it holds, the outcome is a
 //! file or an error.
 
-mod mel;
 mod reader;
 mod vocabulary;
 
@@ -69,7 +68,7 @@ pub(crate) fn convert(model: &[u8], vocabulary: &str, out: &mut impl Write) -> R
         out.write_all(&value.to_le_bytes())?;
     }
     let mels = weights.get("encoder/conv1/weight")?.dim(1, "three dimensions")?;
-    let filters = mel::filter_bank(mels, SAMPLE_RATE_HZ, WINDOW);
+    let filters = solo_audio::mel::filter_bank(mels, SAMPLE_RATE_HZ, WINDOW);
     write_int(out, mels)?;
     write_int(out, WINDOW / 2 + 1)?;
     for value in &filters {

@@ -154,9 +154,17 @@ fn refuse(taken: &[(&'static str, SocketAddr, Option<PortOwner>)]) -> Result<(),
             None => format!("port {} of {service} is taken by another process", address.port()),
         })
         .collect();
-    Err(Failure::failed(lines.join("\n       ")).help(
-        "stop that process, or give the service another port: `listen` in its section and `[global.endpoints]` (`solo config set`)",
-    ))
+    let mut help =
+        "stop that process, or give the service another port: `listen` in its section and `[global.endpoints]` \
+                    (`solo config set`)"
+            .to_owned();
+    if taken.iter().any(|(service, _, _)| *service == "gateway") {
+        help.push_str(
+            "\nthe gateway's other ports: `gateway.http_listen`, and in `[gateway.wyoming]` those for Home Assistant and \
+             satellites, which \"\" does without",
+        );
+    }
+    Err(Failure::failed(lines.join("\n       ")).help(help))
 }
 
 fn malformed(service: &Service, endpoint: &str) -> Failure {
@@ -198,6 +206,9 @@ mod tests {
             "{failure}"
         );
         assert_eq!(failure.exit, Exit::Failed);
+        assert!(!failure.help.unwrap().contains("gateway.wyoming"));
+        let failure = refuse(&[("gateway", at(10300), None)]).unwrap_err();
+        assert!(failure.help.unwrap().contains("[gateway.wyoming]"));
         assert_eq!(refuse(&[]), Ok(()));
     }
 }

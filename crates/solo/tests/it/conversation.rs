@@ -182,7 +182,7 @@ async fn converse(mut requests: Streaming<ConverseRequest>, out: Out) {
 }
 
 /// A gateway at the sandbox's address, as long as the runtime lives.
-fn serve(sandbox: &Sandbox) -> tokio::runtime::Runtime {
+pub fn serve(sandbox: &Sandbox) -> tokio::runtime::Runtime {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -5,6 +5,8 @@
 
 mod cli;
 mod conversation;
+#[cfg(target_os = "linux")]
+mod devices;
 #[cfg(unix)]
 mod quantize;
 mod raw;

@@ -41,6 +41,8 @@ impl Sandbox {
             text.push_str(&format!("[{section}]\nlisten = \"127.0.0.1:{port}\"\n"));
         }
         text.push_str(&format!("http_listen = \"127.0.0.1:{}\"\n", ports[SECTIONS.len()]));
+        // No fake listens there, and somebody on this machine may.
+        text.push_str("[gateway.wyoming]\nstt_listen = \"\"\ntts_listen = \"\"\nwake_listen = \"\"\n");
         std::fs::write(folder.path().join("solo.toml"), text).unwrap();
         std::fs::create_dir(folder.path().join("fake")).unwrap();
         #[cfg(unix)]

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use solo_audio::Framer;
 
-use super::{Input, Output, Settings};
+use super::{Input, Output, PauseSettings, Settings};
 use crate::endpoint::{Endpointer, Event};
 use crate::engine::MAX_WINDOW;
 use crate::error::SttError;
@@ -31,6 +31,23 @@ pub(super) enum Step {
     Say(Output),
     /// Decode this, then say what comes of it.
     Decode(Utterance),
+    /// Decode this, which may be all that is said.
+    Rehearse(Utterance),
+    /// Judge whether who pauses has finished.
+    Judge(Pause),
+    /// What was heard is to be forgotten.
+    Forget,
+}
+
+/// A pause that may be the end of a turn.
+#[derive(Debug, PartialEq)]
+pub(super) struct Pause {
+    /// What was heard, the pause included: mono samples at 16,000 Hz, up to 8 s and more.
+    pub(super) samples: Vec<i16>,
+    /// Samples since the last voiced one.
+    pub(super) silence: u64,
+    /// Samples heard so far.
+    pub(super) heard: u64,
 }
 
 /// What somebody said, ready for the engine.
@@ -78,6 +95,9 @@ pub(super) struct Session {
     begun: bool,
     auto_finalize: bool,
     partial_interval: Option<u64>,
+    pausing: Option<PauseSettings>,
+    /// Somebody pauses: the silence after which it is judged again.
+    judge_at: Option<u64>,
     max_utterance: u64,
 }
 
@@ -95,6 +115,8 @@ impl Session {
             begun: false,
             auto_finalize: settings.auto_finalize,
             partial_interval: settings.partial_interval,
+            pausing: settings.pause,
+            judge_at: None,
             max_utterance,
         }
     }
@@ -138,6 +160,7 @@ impl Session {
                 self.turn = None;
                 self.floor = self.heard();
                 self.utterances += 1;
+                steps.push(Step::Forget);
             }
         }
         Ok(steps)
@@ -157,7 +180,8 @@ impl Session {
     pub(super) fn partial_due(&mut self) -> Option<(Mark, u64, Vec<i16>)> {
         let (interval, heard, mark) = (self.partial_interval?, self.heard(), self.mark());
         let turn = self.turn.as_mut()?;
-        if !self.endpointer.speaking() || heard < turn.next_partial {
+        // Not in the shortest pause: it may become a long one, and then the engine is wanted at once for all that was said.
+        if !self.endpointer.speaking() || !self.endpointer.voiced() || heard < turn.next_partial {
             return None;
         }
         turn.next_partial = heard + interval;
@@ -219,7 +243,55 @@ impl Session {
             }
             None => {}
         }
+        self.pause(first, end, steps);
         self.cut(end, steps);
+    }
+
+    /// Says when somebody pauses and when they go on, and has words and end ready in case they do not.
+    fn pause(&mut self, first: u64, end: u64, steps: &mut Vec<Step>) {
+        let Some(settings) = self.pausing else { return };
+        let heard = self.heard();
+        let Some(voiced_end) = self.endpointer.voiced_end() else {
+            self.judge_at = None;
+            return;
+        };
+        let silence = end - voiced_end;
+        if silence == 0 {
+            if self.judge_at.take().is_some() {
+                steps.push(Step::Say(Output::VoiceResumed { sample: first, heard }));
+            }
+            return;
+        }
+        let Some(turn) = &self.turn else { return };
+        let begins = self.judge_at.is_none();
+        if silence < self.judge_at.unwrap_or(settings.candidate) {
+            return;
+        }
+        self.judge_at = Some(silence + settings.judge_every);
+        if begins {
+            let sample = voiced_end - 1;
+            steps.push(Step::Say(Output::VoicePaused { sample, heard }));
+            steps.push(Step::Rehearse(self.utterance(turn, voiced_end)));
+        }
+        let samples = self.audio.range(turn.open.unwrap_or(voiced_end), heard);
+        steps.push(Step::Judge(Pause {
+            samples,
+            silence,
+            heard,
+        }));
+    }
+
+    /// What was said up to `voiced_end`, ready for the engine.
+    fn utterance(&self, turn: &Turn, voiced_end: u64) -> Utterance {
+        let mut stretches = turn.done.clone();
+        if let Some(start) = turn.open {
+            stretches.push(self.audio.range(start, (voiced_end + TAIL).min(self.heard())));
+        }
+        Utterance {
+            stretches,
+            start_sample: turn.start,
+            end_sample: voiced_end - 1,
+        }
     }
 
     fn voice_started(&mut self, sample: u64, end: u64) {
@@ -289,20 +361,11 @@ impl Session {
     /// Hands the utterance over, if there is one.
     fn finalize(&mut self, steps: &mut Vec<Step>) {
         let Some(turn) = self.turn.take() else { return };
-        let mut stretches = turn.done;
-        let heard = self.heard();
-        if let Some(start) = turn.open {
-            let end = (turn.voiced_end + TAIL).min(heard);
-            stretches.push(self.audio.range(start, end));
-            self.floor = end;
+        if turn.open.is_some() {
+            self.floor = (turn.voiced_end + TAIL).min(self.heard());
         }
         self.utterances += 1;
-        let (start_sample, end_sample) = (turn.start, turn.voiced_end - 1);
-        steps.push(Step::Decode(Utterance {
-            stretches,
-            start_sample,
-            end_sample,
-        }));
+        steps.push(Step::Decode(self.utterance(&turn, turn.voiced_end)));
     }
 
     /// Drops audio that no utterance can need any more.

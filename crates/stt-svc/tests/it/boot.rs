@@ -20,7 +20,7 @@ fn models(name: &str, file: &[u8]) -> (tempfile::TempDir, String) {
     std::fs::create_dir(folder.path().join(name)).unwrap();
     std::fs::write(folder.path().join(name).join("ggml.bin"), file).unwrap();
     let config = format!(
-        "[global]\nmodels_dir = {:?}\n[stt]\nvad = {{ engine = \"level\" }}\n",
+        "[global]\nmodels_dir = {:?}\n[stt]\nvad = {{ engine = \"level\" }}\nturn_end = {{ model = \"\" }}\n",
         folder.path().display().to_string()
     );
     (folder, config)

@@ -30,6 +30,7 @@ fn kind(message: &Out) -> String {
         Out::VoiceActivity(voice) => format!("{:?}", voice.kind()).to_lowercase(),
         Out::Partial(partial) => format!("partial {}|{}", partial.stable_text, partial.unstable_text),
         Out::TurnEnd(_) => "turn end".into(),
+        Out::Candidate(candidate) => format!("candidate {}", candidate.text),
         Out::Final(last) => format!("final {}", last.text),
         Out::Rejected(rejected) => format!("rejected {:?}", rejected.reason()),
     }
@@ -77,6 +78,87 @@ async fn a_sentence_is_heard_from_its_start_to_its_final() {
     assert_eq!(requests.len(), 1);
     assert_eq!(requests[0].language.as_deref(), Some("en"));
     harness.stop().await.unwrap();
+}
+
+/// Silence ends an utterance after 300 ms; after 100 ms somebody may have finished.
+fn pausing() -> ListenConfig {
+    ListenConfig {
+        candidate_ms: 100,
+        ..automatic()
+    }
+}
+
+#[tokio::test]
+async fn the_words_of_a_pause_are_those_of_its_final_and_decoded_once() {
+    let script = Script::saying(&["turn on the light"]);
+    let harness = script.serve("").await;
+    let mut live = Live::open(&harness, pausing()).await;
+    live.say(&[tone(1_000), silence(200)].concat()).await;
+    let mut heard = Vec::new();
+    while heard.last().map(kind).as_deref() != Some("candidate turn on the light") {
+        heard.push(live.next().await);
+    }
+    assert_eq!(kinds(&heard), ["started", "paused", "candidate turn on the light"]);
+    live.say(&silence(400)).await;
+    heard.extend(live.finish().await.unwrap());
+    assert_eq!(kinds(&heard)[3..], ["ended", "final turn on the light"]);
+    let (Out::Candidate(candidate), Out::Final(last)) = (&heard[2], &heard[4]) else {
+        panic!("{heard:?}")
+    };
+    assert_eq!(candidate.end_sample, last.end_sample);
+    assert_eq!(script.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn who_goes_on_after_a_pause_is_decoded_as_a_whole() {
+    let script = Script::saying(&["turn on", "turn on the light"]);
+    let harness = script.serve("").await;
+    let mut live = Live::open(&harness, pausing()).await;
+    live.say(&[tone(1_000), silence(200)].concat()).await;
+    let mut heard = Vec::new();
+    while heard.last().map(kind).as_deref() != Some("candidate turn on") {
+        heard.push(live.next().await);
+    }
+    live.say(&[tone(500), silence(200)].concat()).await;
+    while heard.last().map(kind).as_deref() != Some("candidate turn on the light") {
+        heard.push(live.next().await);
+    }
+    live.control(Action::Finalize).await;
+    heard.extend(live.finish().await.unwrap());
+    assert_eq!(
+        kinds(&heard)[3..],
+        [
+            "resumed",
+            "paused",
+            "candidate turn on the light",
+            "ended",
+            "final turn on the light"
+        ]
+    );
+    assert_eq!(script.requests().len(), 2);
+    assert!(script.requests()[1].samples.len() > script.requests()[0].samples.len());
+}
+
+#[tokio::test]
+async fn who_goes_on_cancels_the_words_of_the_pause() {
+    let script = Script::saying(&["never heard", "all of it"]);
+    let harness = script.serve("").await;
+    let mut live = Live::open(&harness, pausing()).await;
+    script.hold();
+    live.say(&[tone(1_000), silence(200)].concat()).await;
+    wait_for("the pause to be decoded", PATIENCE, async || script.is_busy()).await;
+    live.say(&tone(300)).await;
+    wait_for("that to be cancelled", PATIENCE, async || script.cancelled() == 1).await;
+    script.release();
+    live.say(&silence(500)).await;
+    let heard = live.finish().await.unwrap();
+    // The script's first answer was never given.
+    assert_eq!(
+        kinds(&heard).last().map(String::as_str),
+        Some("final never heard"),
+        "{heard:?}"
+    );
+    assert!(kinds(&heard).contains(&"resumed".to_owned()));
 }
 
 #[tokio::test]

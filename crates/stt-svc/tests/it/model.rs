@@ -9,7 +9,7 @@ use solo_proto::stt::v1::listen_response::Payload as Heard;
 use solo_proto::stt::v1::transcribe_response::Payload as Out;
 use solo_proto::stt::v1::{ListenConfig, TranscribeConfig, TranscribeSummary};
 use solo_service::testing::Harness;
-use solo_testkit::{require_model, wait_for};
+use solo_testkit::{noise as sounds, require_model, wait_for};
 use stt_svc::Config;
 
 use crate::talk::{Live, transcribe};
@@ -20,6 +20,7 @@ const SENTENCE: &str = "he was not an ill disposed young man";
 
 async fn serve(overrides: &str) -> Harness {
     require_model("silero-vad", "silero_vad.onnx");
+    require_model("smart-turn-v3", "model.onnx");
     require_model("onnxruntime", "libonnxruntime.so");
     let models = require_model("whisper-base", "ggml.bin");
     let models = models.parent().and_then(Path::parent).unwrap();
@@ -311,6 +312,84 @@ async fn model_silence_and_noise_give_no_words() {
         .await;
         assert_eq!(found.text, "", "{name}");
     }
+}
+
+#[tokio::test]
+#[ignore = "needs models: cargo make test-models"]
+async fn model_half_an_hour_without_speech_gives_no_words() {
+    let harness = serve("").await;
+    let sounds = sounds::medley(Duration::from_secs(30 * 60), 4);
+    let config = ListenConfig {
+        auto_finalize: true,
+        partial_interval_ms: 300,
+        candidate_ms: 96,
+        ..ListenConfig::default()
+    };
+    let mut words = Vec::new();
+    let (mut voices, mut rejected) = (0, 0);
+    // A minute a stream: what is heard is kept until it is read.
+    for minute in sounds.chunks(60 * 16_000) {
+        let mut live = Live::open(&harness, config.clone()).await;
+        live.say(minute).await;
+        for message in live.finish().await.unwrap() {
+            match message {
+                Heard::Final(last) => words.push(last.text),
+                Heard::Candidate(candidate) => words.push(candidate.text),
+                Heard::Partial(partial) => words.push(partial.unstable_text + &partial.stable_text),
+                Heard::Rejected(_) => rejected += 1,
+                Heard::VoiceActivity(_) => voices += 1,
+                _ => {}
+            }
+        }
+    }
+    println!("{voices} changes of voice activity, {rejected} utterances rejected, words: {words:?}");
+    assert!(words.is_empty(), "{words:?}");
+}
+
+/// Probabilities with which pauses in these samples sound like the end of a turn.
+async fn judged(harness: &Harness, samples: &[i16]) -> Vec<f32> {
+    let config = ListenConfig {
+        candidate_ms: 200,
+        ..ListenConfig::default()
+    };
+    let mut live = Live::open(harness, config).await;
+    live.say(samples).await;
+    live.say(&vec![0; 8_000]).await;
+    let heard = live.finish().await.unwrap();
+    let estimates = heard.iter().filter_map(|message| match message {
+        Heard::TurnEnd(estimate) => Some(estimate.probability),
+        _ => None,
+    });
+    estimates.collect()
+}
+
+#[tokio::test]
+#[ignore = "needs models: cargo make test-models"]
+async fn model_sentences_sound_finished_and_pieces_of_them_do_not() {
+    let harness = serve("").await;
+    let (mut finished, mut cut, mut cuts) = (0, 0, 0);
+    for (clip, words) in librivox() {
+        let samples = wav::read_speech(&clip).unwrap();
+        let whole = judged(&harness, &samples).await;
+        let last = *whole.last().expect("the end of the clip is judged");
+        finished += usize::from(last >= 0.5);
+        let mut pieces = Vec::new();
+        for share in [0.45, 0.55, 0.65, 0.75, 0.85] {
+            let end = (samples.len() as f64 * share) as usize;
+            if let Some(last) = judged(&harness, &samples[..end]).await.last() {
+                cuts += 1;
+                cut += usize::from(*last < 0.5);
+                pieces.push(*last);
+            }
+        }
+        println!("whole {last:.3}, pieces {pieces:.3?}: {words}");
+    }
+    println!("{finished} of 5 finished, {cut} of {cuts} pieces unfinished");
+    assert!(finished >= 4, "{finished} of 5 sound finished");
+    assert!(
+        cuts >= 20 && cut * 3 >= cuts * 2,
+        "{cut} of {cuts} pieces sound unfinished"
+    );
 }
 
 #[tokio::test]

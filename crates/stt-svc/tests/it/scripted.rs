@@ -10,7 +10,7 @@ use solo_service::{CancelToken, StartupError};
 use stt_svc::{Config, Decoded, EngineError, EngineInfo, Request, SpeechToText};
 
 /// Loudness stands for voice, so that no model is needed.
-pub(crate) const CONFIG: &str = "[stt]\nvad = { engine = \"level\", silence_ms = 300 }\n";
+pub(crate) const CONFIG: &str = "[stt]\nvad = { engine = \"level\", silence_ms = 300 }\nturn_end = { model = \"\" }\n";
 
 /// The test's hand on the engine.
 #[derive(Clone, Default)]

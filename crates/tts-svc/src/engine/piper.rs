@@ -2,31 +2,38 @@
 //!
 //! The graph takes `input` i64[1, n], `input_lengths` i64[1], `scales` f32[3] (noise, length, noise of durations) and, for
 //! voices of several speakers, `sid` i64[1]; it gives f32[1, 1, 1, samples]. The voice's JSON says the scales, the rate,
-//! espeak-ng's language and the ids of phonemes. Samples are scaled to full range per unit, as Piper does.
+//! espeak-ng's language and the ids of phonemes. Where the graph can be cut ([`seam`]), samples leave in pieces while the
+//! rest is being made, and it is known when each word is spoken; a voice of several speakers speaks in one piece.
 
-pub mod espeak;
-mod phonemes;
+mod ids;
+mod seam;
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::ops::Range;
+use std::path::Path;
 
-use ort::session::{RunOptions, Session, SessionInputValue};
+use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor;
 use serde::Deserialize;
 use solo_audio::SampleRate;
 use solo_service::CancelToken;
 
-use super::{EngineError, SynthesisError, Synthesizer, VoiceFacts};
-use espeak::Phonemiser;
-use phonemes::PhonemeIds;
+use super::espeak::{self, Phonemiser};
+use super::level::Level;
+use super::onnx::{self, failed};
+use super::{Emit, EngineError, Made, SynthesisError, Synthesizer, Utterance, VoiceFacts, collect, text};
+use ids::{Encoded, PhonemeIds};
 
-/// How often a running graph is asked whether somebody still wants it.
-const CANCEL_CHECK: Duration = Duration::from_millis(10);
-/// Below this peak a unit is silence and is not amplified, as in Piper.
-const MIN_PEAK: f32 = 0.01;
+/// Frames beside a piece that the decoder looks at, too. Its samples depend on 10 (medium) to 13 (high quality) frames.
+const CONTEXT: usize = 13;
+/// Frames of the first pieces when somebody waits: short enough to be there at once, long enough that the next is made
+/// while they are heard. A frame lasts about 12 ms.
+const FIRST_PIECES: [usize; 2] = [16, 56];
+/// Frames of all other pieces.
+const PIECE: usize = 256;
+/// Said when the voice is loaded: sets its level, and makes the runtime allocate what it needs.
+const TRIAL: &str = "The quick brown fox jumps over the lazy dog.";
 
 /// The parts of a voice's JSON that are used.
 #[derive(Deserialize)]
@@ -69,14 +76,28 @@ fn one() -> u32 {
     1
 }
 
+/// The voice's graph.
+enum Graphs {
+    Halves { encoder: Session, decoder: Session },
+    Whole(Session),
+}
+
 /// A voice of Piper.
 pub struct Piper {
     facts: VoiceFacts,
-    session: Session,
+    graphs: Graphs,
     phonemiser: Phonemiser,
     ids: PhonemeIds,
     inference: InferenceSection,
     several_speakers: bool,
+    level: Level,
+}
+
+/// An utterance as the graph takes it.
+struct Spoken {
+    ids: Vec<i64>,
+    /// For each word of the text the index of its first id; empty when the words cannot be told apart.
+    words: Vec<usize>,
 }
 
 impl Piper {
@@ -85,46 +106,88 @@ impl Piper {
     /// # Errors
     /// When one of them is missing or damaged.
     pub fn load(models_dir: &Path, id: &str, espeak_data: &str, threads: usize) -> Result<Self, EngineError> {
-        let missing = |error: solo_models::MissingModel| EngineError::NotInstalled {
-            message: error.to_string(),
-        };
-        let model = solo_models::locate(models_dir, id, "model").map_err(missing)?;
-        let config = solo_models::locate(models_dir, id, "config").map_err(missing)?;
-        let runtime = solo_models::onnx_runtime(models_dir).map_err(missing)?;
-
+        let model = solo_models::locate(models_dir, id, "model")?;
+        let config = solo_models::locate(models_dir, id, "config")?;
         let voice = read_voice(id, &config)?;
-        let damaged = |problem: String| EngineError::Damaged {
+        let damaged = |path: &Path, problem: String| EngineError::Damaged {
             model: id.to_owned(),
-            path: config.clone(),
+            path: path.to_owned(),
             problem,
         };
-        let sample_rate = SampleRate::new(voice.audio.sample_rate).map_err(|error| damaged(error.to_string()))?;
-        let ids = PhonemeIds::new(voice.phoneme_id_map).map_err(damaged)?;
+        let sample_rate =
+            SampleRate::new(voice.audio.sample_rate).map_err(|error| damaged(&config, error.to_string()))?;
+        let ids = PhonemeIds::new(voice.phoneme_id_map).map_err(|problem| damaged(&config, problem))?;
+        onnx::load_runtime(models_dir)?;
         let phonemiser = Phonemiser::new(&espeak::find_data(espeak_data)?, &voice.espeak.voice)?;
         let code = voice.language.map_or(voice.espeak.voice, |language| language.code);
-
-        load_runtime(&runtime)?;
-        let session = open_session(&model, threads).map_err(|error| EngineError::Damaged {
-            model: id.to_owned(),
-            path: model.clone(),
-            problem: error.to_string(),
-        })?;
-        Ok(Self {
+        let graphs = open_graphs(&model, threads).map_err(|error| damaged(&model, error.to_string()))?;
+        let mut piper = Self {
             facts: VoiceFacts {
                 id: id.to_owned(),
                 language: code.replace('_', "-"),
                 sample_rate,
             },
-            session,
+            graphs,
             phonemiser,
             ids,
             inference: voice.inference,
             several_speakers: voice.num_speakers > 1,
-        })
+            level: Level::UNITY,
+        };
+        let trial = Utterance {
+            text: TRIAL,
+            speed: 1.0,
+            soon: true,
+        };
+        let said = collect(&mut piper, &trial, &CancelToken::new()).map_err(|source| EngineError::Mute {
+            voice: id.to_owned(),
+            source,
+        })?;
+        piper.level = Level::of_speech(&said);
+        Ok(piper)
     }
 
-    /// Runs the graph; it is stopped within [`CANCEL_CHECK`] and the time of one node when nobody wants it any more.
-    fn run(&mut self, ids: Vec<i64>, speed: f32, cancel: &CancelToken) -> Result<Vec<f32>, SynthesisError> {
+    /// The phonemes of a text as ids, and where its words are among them.
+    fn spoken(&self, words: &str) -> Result<Option<Spoken>, SynthesisError> {
+        let mut phonemes = String::new();
+        let mut length = 0;
+        let mut starts = Vec::new();
+        for (clause, mark) in text::clauses(words) {
+            let spoken = self.phonemiser.phonemes(clause)?;
+            if length > 0 && !spoken.is_empty() {
+                phonemes.push(' ');
+                length += 1;
+            }
+            let alone = clause.split_whitespace().map(|word| {
+                let alone = self.phonemiser.phonemes(word)?;
+                Ok::<_, SynthesisError>(alone.chars().count())
+            });
+            let alone = alone.collect::<Result<Vec<_>, _>>()?;
+            starts.extend(text::word_starts(&spoken, &alone).iter().map(|start| length + start));
+            if !spoken.is_empty() {
+                length += spoken.chars().count() + 1;
+                phonemes.push_str(&spoken);
+                phonemes.push(mark);
+            }
+        }
+        if phonemes.is_empty() {
+            return Ok(None);
+        }
+        let Encoded { ids, first_id, unknown } = self.ids.encode(&phonemes);
+        if !unknown.is_empty() {
+            tracing::debug!(?unknown, %phonemes, "the voice does not know these phonemes; they are left out");
+        }
+        let last = ids.len() - 1;
+        let words = if starts.len() == words.split_whitespace().count() {
+            let first = |start: &usize| first_id.get(*start).copied().unwrap_or(last);
+            starts.iter().map(first).collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Some(Spoken { ids, words }))
+    }
+
+    fn inputs(&self, ids: Vec<i64>, speed: f32) -> Result<Vec<SessionInputValue<'static>>, SynthesisError> {
         let InferenceSection {
             noise_scale,
             length_scale,
@@ -132,7 +195,7 @@ impl Piper {
         } = self.inference;
         let length = i64::try_from(ids.len()).expect("a unit is short");
         let scales = vec![noise_scale, length_scale / speed, noise_w];
-        let mut inputs: Vec<SessionInputValue<'_>> = vec![
+        let mut inputs: Vec<SessionInputValue<'static>> = vec![
             Tensor::from_array(([1, ids.len()], ids)).map_err(failed)?.into(),
             Tensor::from_array(([1], vec![length])).map_err(failed)?.into(),
             Tensor::from_array(([3], scales)).map_err(failed)?.into(),
@@ -140,31 +203,7 @@ impl Piper {
         if self.several_speakers {
             inputs.push(Tensor::from_array(([1], vec![0_i64])).map_err(failed)?.into());
         }
-        let options = RunOptions::new().map_err(failed)?;
-        let outputs = std::thread::scope(|scope| {
-            let (done, waiting) = mpsc::channel::<()>();
-            let options = &options;
-            scope.spawn(move || {
-                while waiting.recv_timeout(CANCEL_CHECK) == Err(RecvTimeoutError::Timeout) {
-                    if cancel.is_cancelled() {
-                        // It fails only for a null pointer.
-                        let _ = options.terminate();
-                        return;
-                    }
-                }
-            });
-            let outputs = self.session.run_with_options(inputs.as_slice(), options);
-            drop(done);
-            outputs
-        });
-        match outputs {
-            Ok(outputs) => {
-                let (_, samples) = outputs[0].try_extract_tensor::<f32>().map_err(failed)?;
-                Ok(samples.to_vec())
-            }
-            Err(_) if cancel.is_cancelled() => Err(SynthesisError::Cancelled),
-            Err(error) => Err(failed(error)),
-        }
+        Ok(inputs)
     }
 }
 
@@ -173,39 +212,136 @@ impl Synthesizer for Piper {
         &self.facts
     }
 
-    fn synthesize(&mut self, text: &str, speed: f32, cancel: &CancelToken) -> Result<Vec<f32>, SynthesisError> {
-        let mut phonemes = String::new();
-        for (clause, mark) in phonemes::clauses(text) {
-            let spoken = self.phonemiser.phonemes(clause)?;
-            if !spoken.is_empty() {
-                if !phonemes.is_empty() {
-                    phonemes.push(' ');
+    fn synthesize(
+        &mut self,
+        utterance: &Utterance<'_>,
+        cancel: &CancelToken,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), SynthesisError> {
+        let Some(Spoken { ids, words }) = self.spoken(utterance.text)? else {
+            return Ok(());
+        };
+        let inputs = self.inputs(ids, utterance.speed)?;
+        let level = self.level;
+        match &mut self.graphs {
+            Graphs::Whole(session) => {
+                let mut samples = onnx::run(session, &inputs, cancel, |outputs| {
+                    Ok(outputs[0].try_extract_tensor::<f32>()?.1.to_vec())
+                })?;
+                level.apply(&mut samples);
+                emit(Made::Length {
+                    samples: samples.len(),
+                    words: Vec::new(),
+                })?;
+                emit(Made::Samples(samples))
+            }
+            Graphs::Halves { encoder, decoder } => {
+                let latent = onnx::run(encoder, &inputs, cancel, Latent::read)?;
+                let mut hop = None;
+                for piece in pieces(latent.frames, utterance.soon) {
+                    let (window, before) = latent.window(&piece);
+                    let frames = window.shape[2];
+                    let tensor = Tensor::from_array((window.shape, window.values)).map_err(failed)?;
+                    let mut samples = onnx::run(decoder, &[tensor.into()], cancel, |outputs| {
+                        Ok(outputs[0].try_extract_tensor::<f32>()?.1.to_vec())
+                    })?;
+                    if hop.is_none() {
+                        let found = samples.len() / frames;
+                        emit(latent.length(found, &words))?;
+                        hop = Some(found);
+                    }
+                    let hop = hop.unwrap_or_default();
+                    samples.truncate((before + piece.len()) * hop);
+                    samples.drain(..(before * hop).min(samples.len()));
+                    level.apply(&mut samples);
+                    emit(Made::Samples(samples))?;
                 }
-                phonemes.push_str(&spoken);
-                phonemes.push(mark);
+                Ok(())
             }
         }
-        if cancel.is_cancelled() {
-            return Err(SynthesisError::Cancelled);
-        }
-        if phonemes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (ids, unknown) = self.ids.encode(&phonemes);
-        if !unknown.is_empty() {
-            tracing::debug!(?unknown, %phonemes, "the voice does not know these phonemes; they are left out");
-        }
-        let mut samples = self.run(ids, speed, cancel)?;
-        let peak = samples.iter().fold(MIN_PEAK, |peak, sample| peak.max(sample.abs()));
-        for sample in &mut samples {
-            *sample /= peak;
-        }
-        Ok(samples)
     }
 }
 
-fn failed(error: ort::Error) -> SynthesisError {
-    SynthesisError::Run(error.into())
+/// What the first half gives.
+struct Latent {
+    /// Channel by channel.
+    values: Vec<f32>,
+    channels: usize,
+    frames: usize,
+    /// Frames of each id.
+    durations: Vec<f32>,
+}
+
+/// Some frames of it, as the second half takes them.
+struct Window {
+    /// One, channels, frames.
+    shape: [usize; 3],
+    values: Vec<f32>,
+}
+
+impl Latent {
+    fn read(outputs: &ort::session::SessionOutputs<'_>) -> Result<Self, ort::Error> {
+        let (shape, values) = outputs[0].try_extract_tensor::<f32>()?;
+        let (_, durations) = outputs[1].try_extract_tensor::<f32>()?;
+        let frames = shape.last().copied().unwrap_or_default().max(0) as usize;
+        Ok(Self {
+            values: values.to_vec(),
+            channels: values.len().checked_div(frames).unwrap_or_default(),
+            frames,
+            durations: durations.to_vec(),
+        })
+    }
+
+    /// A piece with the frames beside it, and how many stand before it.
+    fn window(&self, piece: &Range<usize>) -> (Window, usize) {
+        let from = piece.start.saturating_sub(CONTEXT);
+        let to = (piece.end + CONTEXT).min(self.frames);
+        let values: Vec<f32> = self
+            .values
+            .chunks_exact(self.frames)
+            .flat_map(|channel| &channel[from..to])
+            .copied()
+            .collect();
+        let window = Window {
+            shape: [1, self.channels, to - from],
+            values,
+        };
+        (window, piece.start - from)
+    }
+
+    /// The length of the whole, and where the words begin that have these first ids.
+    fn length(&self, hop: usize, words: &[usize]) -> Made {
+        let mut ends = Vec::with_capacity(self.durations.len());
+        let mut end = 0.0;
+        for duration in &self.durations {
+            end += duration;
+            ends.push(end as usize);
+        }
+        let start = |id: &usize| match id.checked_sub(1) {
+            None => 0,
+            Some(before) => ends.get(before).copied().unwrap_or(self.frames).min(self.frames),
+        };
+        Made::Length {
+            samples: self.frames * hop,
+            words: words.iter().map(|id| start(id) * hop).collect(),
+        }
+    }
+}
+
+/// How frames are cut into pieces: short ones first when somebody waits. What would be left over as a scrap goes with the
+/// piece before it.
+fn pieces(frames: usize, soon: bool) -> Vec<Range<usize>> {
+    let mut sizes = FIRST_PIECES.into_iter().filter(|_| soon);
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    while start < frames {
+        let size = sizes.next().unwrap_or(PIECE);
+        let rest = frames - start;
+        let size = if rest < size + size / 2 { rest } else { size };
+        pieces.push(start..start + size);
+        start += size;
+    }
+    pieces
 }
 
 /// The sample rate that a voice's JSON says, in Hz; `None` when there is no such file or it is no voice's.
@@ -232,22 +368,56 @@ fn read_voice(id: &str, path: &Path) -> Result<VoiceFile, EngineError> {
     }
 }
 
-/// Loads ONNX Runtime, once a process.
-fn load_runtime(path: &Path) -> Result<(), EngineError> {
-    let environment = ort::init_from(path).map_err(|error| EngineError::Damaged {
-        model: "onnxruntime".into(),
-        path: PathBuf::from(path),
-        problem: error.to_string(),
-    })?;
-    // False when another voice has done it before: the environment is the same.
-    environment.with_name("tts-svc").with_telemetry(false).commit();
-    Ok(())
+fn open_graphs(model: &Path, threads: usize) -> Result<Graphs, Box<dyn std::error::Error>> {
+    let bytes = fs::read(model)?;
+    let Some(seam::Halves { encoder, decoder }) = seam::split(&bytes)? else {
+        tracing::info!("the voice's graph cannot be cut: it speaks each unit in one piece, without word marks");
+        return Ok(Graphs::Whole(onnx::builder(threads)?.commit_from_memory(&bytes)?));
+    };
+    drop(bytes);
+    Ok(Graphs::Halves {
+        // Thousands of tiny steps: handing them to other threads costs more than it brings.
+        encoder: onnx::builder(1)?.commit_from_memory(&encoder)?,
+        decoder: onnx::builder(threads)?.commit_from_memory(&decoder)?,
+    })
 }
 
-fn open_session(model: &Path, threads: usize) -> Result<Session, ort::Error> {
-    // Threads that spin between runs would take the cores from the services that work then.
-    let mut builder = Session::builder()?
-        .with_intra_threads(threads)?
-        .with_intra_op_spinning(false)?;
-    builder.commit_from_file(model)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_tile_the_frames_and_the_first_ones_are_short() {
+        assert_eq!(pieces(167, true), [0..16, 16..72, 72..167]);
+        assert_eq!(pieces(20, true), [0..20]);
+        assert_eq!(pieces(1000, false), [0..256, 256..512, 512..768, 768..1000]);
+        assert_eq!(pieces(300, false), [0..300]);
+        assert!(pieces(0, true).is_empty());
+        for frames in 1..700 {
+            for soon in [true, false] {
+                let pieces = pieces(frames, soon);
+                assert_eq!((pieces[0].start, pieces[pieces.len() - 1].end), (0, frames));
+                assert!(pieces.windows(2).all(|pair| pair[0].end == pair[1].start));
+            }
+        }
+    }
+
+    #[test]
+    fn windows_have_context_where_there_is_some() {
+        let latent = Latent {
+            values: (0..200).map(|value| value as f32).collect(),
+            channels: 2,
+            frames: 100,
+            durations: vec![2.0, 0.0, 97.0, 1.0],
+        };
+        let (window, before) = latent.window(&(0..10));
+        assert_eq!((window.shape, before), ([1, 2, 10 + CONTEXT], 0));
+        let (window, before) = latent.window(&(50..60));
+        assert_eq!((window.shape, before), ([1, 2, 10 + 2 * CONTEXT], CONTEXT));
+        assert_eq!((window.values[0], window.values[36]), (37.0, 137.0));
+        let Made::Length { samples, words } = latent.length(256, &[0, 1, 2, 3, 9]) else {
+            panic!("it says the length");
+        };
+        assert_eq!((samples, words), (25_600, vec![0, 512, 512, 99 * 256, 25_600]));
+    }
 }

@@ -1,61 +1,128 @@
 //! Lines and marks of Markdown (CommonMark 0.31 and the tables of GitHub), as far as they show in speech.
 
-use super::words;
+use std::ops::Range;
 
-/// The words of one line, its heading, quote, item or table marks gone.
-pub(super) fn line(line: &str, english: bool) -> String {
-    let mut text = line.trim();
-    while let Some(rest) = text.strip_prefix('>') {
-        text = rest.trim_start();
+use super::traced::Traced;
+use super::{address, phone};
+
+/// Appends the words of one line, its heading, quote, item or table marks gone.
+pub(super) fn line(line: &Slice<'_>, english: bool, out: &mut Traced) {
+    let mut line = line.trimmed();
+    while let Some(rest) = line.text().strip_prefix('>') {
+        line = line.tail(rest.len()).trimmed();
     }
-    let heading = text.trim_start_matches('#');
-    if heading.len() < text.len() && heading.starts_with(' ') {
-        text = heading.trim().trim_end_matches('#');
+    let heading = line.text().trim_start_matches('#');
+    if heading.len() < line.text().len() && heading.starts_with(' ') {
+        line = line.tail(heading.len());
+        line = line.head(line.text().trim_end().trim_end_matches('#').len()).trimmed();
     }
-    if let Some(item) = ["- [ ] ", "- [x] ", "- ", "* ", "+ ", "• "]
-        .iter()
-        .find_map(|marker| text.strip_prefix(marker))
-    {
-        text = item;
+    let items = ["- [ ] ", "- [x] ", "- [X] ", "- ", "* ", "+ ", "• "];
+    if let Some(item) = items.iter().find_map(|marker| line.text().strip_prefix(marker)) {
+        line = line.tail(item.len());
     }
-    if text.chars().all(|c| "#-*_=|: ".contains(c)) {
-        return String::new();
+    if line.text().chars().all(|c| "#-*_=|: ".contains(c)) {
+        return;
     }
-    if let Some(row) = text.strip_prefix('|') {
-        let cells: Vec<_> = row
-            .trim_end_matches('|')
-            .split('|')
-            .map(|cell| inline(cell.trim(), english))
-            .collect();
-        return cells.join(", ") + ".";
+    if let Some(row) = line.text().strip_prefix('|') {
+        let row = line.tail(row.len());
+        let row = row.head(row.text().trim_end_matches('|').len());
+        let mut rest = row;
+        loop {
+            let cell = rest.text().find('|').unwrap_or(rest.text().len());
+            inline(&rest.head(cell).trimmed(), english, out);
+            if cell == rest.text().len() {
+                break;
+            }
+            out.push(", ", rest.from + cell..rest.from + cell + 1);
+            rest = rest.tail(rest.text().len() - cell - 1);
+        }
+        out.push(".", row.end..row.end);
+        return;
     }
-    inline(text, english)
+    inline(&line, english, out);
 }
 
-/// The words of a run of text, its emphasis, links, code marks, citations, emoji and odd signs gone.
-fn inline(text: &str, english: bool) -> String {
-    let mut out = String::with_capacity(text.len());
+/// A run of the unit's text that knows where it stands.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slice<'a> {
+    whole: &'a str,
+    from: usize,
+    end: usize,
+}
+
+impl<'a> Slice<'a> {
+    pub(super) fn new(whole: &'a str, range: Range<usize>) -> Self {
+        Self {
+            whole,
+            from: range.start,
+            end: range.end,
+        }
+    }
+
+    fn text(&self) -> &'a str {
+        &self.whole[self.from..self.end]
+    }
+
+    /// Its first bytes.
+    fn head(self, bytes: usize) -> Self {
+        Self {
+            end: self.from + bytes,
+            ..self
+        }
+    }
+
+    /// Its last bytes.
+    fn tail(self, bytes: usize) -> Self {
+        Self {
+            from: self.end - bytes,
+            ..self
+        }
+    }
+
+    fn trimmed(self) -> Self {
+        let line = self.tail(self.text().trim_start().len());
+        line.head(line.text().trim_end().len())
+    }
+}
+
+/// Appends the words of a run of text, its emphasis, links, code marks, citations, emoji and odd signs gone.
+fn inline(slice: &Slice<'_>, english: bool, out: &mut Traced) {
+    let text = slice.text();
     let mut at = 0;
     while let Some(c) = text[at..].chars().next() {
         let rest = &text[at..];
+        let from = slice.from + at;
         let previous = text[..at].chars().last();
         let next = rest[c.len_utf8()..].chars().next();
+        if c == '[' || (c == '!' && next == Some('[')) {
+            let image = usize::from(c == '!');
+            if let Some((label, taken)) = bracket(&rest[image..]) {
+                if let Some(label) = label {
+                    let start = from + image + 1;
+                    inline(&Slice::new(slice.whole, start..start + label), english, out);
+                }
+                at += image + taken;
+                continue;
+            }
+        }
+        let begins = !previous.is_some_and(char::is_alphanumeric);
         let marked = match c {
             '\\' => escape(next),
             '`' => Some(code(rest)),
-            '!' if next == Some('[') => bracket(&rest[1..], english).map(|(words, taken)| (words, taken + 1)),
-            '[' => bracket(rest, english),
             '<' => angle(rest, english),
-            _ if c.is_ascii_alphanumeric() && !previous.is_some_and(char::is_alphanumeric) => {
-                words::address(rest).map(|address| (words::say_address(address, english), address.len()))
-            }
+            '(' | '+' | '0'..='9' if begins && english => phone::number(rest),
             _ => None,
         };
+        let marked = marked.or_else(|| {
+            let web = (c.is_ascii_alphanumeric() && begins)
+                .then(|| address::of_web(rest))
+                .flatten();
+            web.map(|address| (address::say(address, english), address.len()))
+        });
         let (words, taken) = marked.unwrap_or_else(|| (plain(c, previous, next, english), c.len_utf8()));
-        out.push_str(&words);
+        out.push(&words, from..from + taken);
         at += taken;
     }
-    out
 }
 
 fn escape(next: Option<char>) -> Option<(String, usize)> {
@@ -79,8 +146,9 @@ fn code(text: &str) -> (String, usize) {
     }
 }
 
-/// [label](target) is its label; [1], [2, 3] and [^note] are citations and not read; other brackets go.
-fn bracket(text: &str, english: bool) -> Option<(String, usize)> {
+/// [label](target) is its label; [1], [2, 3] and [^note] are citations and not read; other brackets go. Bytes of the label
+/// that is read, and of the whole.
+fn bracket(text: &str) -> Option<(Option<usize>, usize)> {
     let end = text.find(']')?;
     let label = &text[1..end];
     let after = &text[end + 1..];
@@ -90,20 +158,22 @@ fn bracket(text: &str, english: bool) -> Option<(String, usize)> {
         _ => None,
     };
     let citation = label.starts_with('^') || label.chars().all(|c| c.is_ascii_digit() || ", –-".contains(c));
-    let taken = end + 1 + target.unwrap_or(0);
-    match target {
+    if citation && !after.starts_with('(') {
         // "[1][2]": two citations, not a reference link.
-        _ if citation && !after.starts_with('(') => Some((String::new(), end + 1)),
-        _ => Some((inline(label, english), taken)),
+        return Some((None, end + 1));
     }
+    Some((Some(label.len()), end + 1 + target.unwrap_or(0)))
 }
 
 /// <https://…> is an address, <br> and its kind are nothing, "a < b" is left.
 fn angle(text: &str, english: bool) -> Option<(String, usize)> {
     let end = text.find('>')?;
     let inside = &text[1..end];
-    if let Some(address) = words::address(inside).filter(|address| address.len() == inside.len()) {
-        return Some((words::say_address(address, english), end + 1));
+    if let Some(address) = address::of_web(inside).filter(|address| address.len() == inside.len()) {
+        return Some((address::say(address, english), end + 1));
+    }
+    if address::is_mail(inside) {
+        return Some((address::say_mail(inside, english), end + 1));
     }
     let name = inside.trim_start_matches('/');
     let tag = name.starts_with(|c: char| c.is_ascii_alphabetic()) && !name.contains('<');

@@ -4,7 +4,8 @@ use super::*;
 use crate::units;
 
 fn said(text: &str) -> String {
-    let spoken: Vec<_> = units::cut(text).iter().map(|unit| spoken(unit, "en-US")).collect();
+    let units = units::cut(text, 4);
+    let spoken: Vec<_> = units.iter().map(|unit| joined(&spoken(unit, "en-US"))).collect();
     spoken
         .into_iter()
         .filter(|text| !text.is_empty())
@@ -84,7 +85,7 @@ fn money_dates_and_abbreviations_become_words() {
         ),
         ("Milk, bread, etc.", "Milk, bread, et cetera."),
         ("The U.S. has no. 5.", "The U S has number 5."),
-        ("At 5 p.m. sharp.", "At 5 p m sharp."),
+        ("At 5 p.m. sharp.", "At 5 PM sharp."),
         (
             "It is 21 °C or 70°F.",
             "It is 21 degrees Celsius or 70 degrees Fahrenheit.",
@@ -96,24 +97,87 @@ fn money_dates_and_abbreviations_become_words() {
 }
 
 #[test]
+fn numbers_are_said_as_a_person_would() {
+    check(&[
+        (
+            "Wake me at 9:00 or 10:05, not 10:30am.",
+            "Wake me at 9 o'clock or 10 oh 5, / not 10 30 AM.",
+        ),
+        ("It opens at 9:00 a.m. daily.", "It opens at 9 AM daily."),
+        (
+            "Born in 1999, or in 1905 or the 1990s.",
+            "Born in 19 99, or in 19 oh 5 or the 19 nineties.",
+        ),
+        ("On 11/23/2026 we go.", "On November 23, 20 26 we go."),
+        (
+            "Use 3/4 of it, or 2 1/2 cups.",
+            "Use 3 quarters of it, / or 2 and one half cups.",
+        ),
+        ("It takes 5-10 min.", "It takes 5 to 10 min."),
+        (
+            "Run 5 km, lift 1 kg, read 3GB!",
+            "Run 5 kilometers, lift 1 kilogram, / read 3 gigabytes!",
+        ),
+        (
+            "Call 555-1234 or (555) 123-4567.",
+            "Call 5 5 5, 1 2 3 4 or 5 5 5, 1 2 3, 4 5 6 7.",
+        ),
+        (
+            "Henry VIII and Chapter IV, MIX it.",
+            "Henry the 8th and Chapter 4, / MIX it.",
+        ),
+        ("Issue #12 is in C#.", "Issue number 12 is in C sharp."),
+        ("Ask ann.lee@example.org.", "Ask ann dot lee at example dot org."),
+        ("The U.S.A. won.", "The U S ay won."),
+        ("Take 1,234 of 3.5% at 21st.", "Take 1,234 of 3.5% at 21st."),
+    ]);
+}
+
+#[test]
+fn words_know_where_they_stand() {
+    let text = "See **the** [manual](https://x.org): $5!";
+    let unit = &units::cut(text, 9)[0];
+    let words = spoken(unit, "en-US");
+    let said: Vec<_> = words
+        .iter()
+        .map(|word| (word.text.as_str(), &text[word.from.clone()]))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("See", "See"),
+            ("the", "the"),
+            ("manual:", "manual](https://x.org):"),
+            ("5", "$5!"),
+            ("dollars!", "$5!")
+        ]
+    );
+}
+
+#[test]
 fn code_is_only_mentioned() {
     assert_eq!(said("```\nlet x = 1;\n```"), "Code block.");
-    let unit = &units::cut("```\nx\n```")[0];
-    assert_eq!(spoken(unit, "de-DE"), "");
+    let unit = &units::cut("```\nx\n```", 4)[0];
+    assert_eq!(spoken(unit, "de-DE"), []);
 }
 
 #[test]
 fn other_languages_get_no_english_words() {
-    let unit = &units::cut("Das kostet $3 bei https://a.de/x **ja**.")[0];
-    assert_eq!(spoken(unit, "de-DE"), "Das kostet $3 bei a.de ja.");
+    let unit = &units::cut("Das kostet $3 bei https://a.de/x **ja**.", 4)[0];
+    assert_eq!(joined(&spoken(unit, "de-DE")), "Das kostet $3 bei a.de ja.");
 }
 
 proptest! {
     #[test]
     fn any_text_gives_words_or_nothing(text in "(\\PC|[\\n*_`\\[\\]()<>#|$.,1a ]){0,200}") {
-        for unit in units::cut(&text) {
+        for unit in units::cut(&text, 4) {
             for language in ["en-US", "fr"] {
-                let spoken = spoken(&unit, language);
+                let words = spoken(&unit, language);
+                for word in &words {
+                    prop_assert!(unit.text.get(word.from.clone()).is_some(), "{:?} of {:?}", word, unit.text);
+                }
+                prop_assert!(words.is_sorted_by_key(|word| word.from.start));
+                let spoken = joined(&words);
                 prop_assert!(spoken.is_empty() || spoken.chars().any(char::is_alphanumeric));
                 prop_assert!(!spoken.contains("  ") && !spoken.contains(['\0', '\n']));
                 prop_assert_eq!(spoken.trim(), spoken.as_str());

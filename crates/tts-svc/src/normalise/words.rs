@@ -1,6 +1,11 @@
-//! Words that are not said as they are written: addresses, sums of money, dates, abbreviations.
+//! Words that are not said as they are written: sums of money, dates, abbreviations; numbers stand in [`numbers`].
+//!
+//! espeak-ng reads most numbers well (cardinals, ordinals, decimals, percent, "10:30"); those are left to it.
 
-const MONTHS: [&str; 12] = [
+use super::traced::Word;
+use super::{address, numbers};
+
+pub(crate) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -27,6 +32,8 @@ const ABBREVIATIONS: &[(&str, &str)] = &[
     ("sgt.", "Sergeant"),
     ("lt.", "Lieutenant"),
     ("gov.", "Governor"),
+    ("a.m.", "AM"),
+    ("p.m.", "PM"),
     ("e.g.", "for example"),
     ("i.e.", "that is"),
     ("etc.", "et cetera"),
@@ -38,78 +45,60 @@ const ABBREVIATIONS: &[(&str, &str)] = &[
     ("incl.", "including"),
 ];
 
-/// The address that the text begins with, closing punctuation left out: "https://…", "www.…".
-pub(super) fn address(text: &str) -> Option<&str> {
-    let begins = |prefix: &str| {
-        text.get(..prefix.len())
-            .is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-    };
-    let prefix = ["https://", "http://", "www."]
-        .into_iter()
-        .find(|prefix| begins(prefix))?;
-    let end = text
-        .find(|c: char| c.is_whitespace() || "<>\"”`|\\".contains(c))
-        .unwrap_or(text.len());
-    let mut address = text[..end].trim_end_matches(['.', ',', ';', ':', '!', '?', '\'', '*', '_']);
-    // A bracket that was opened before the address is closed behind it.
-    while address.ends_with([')', ']']) && !address.contains(['(', '[']) {
-        address = address[..address.len() - 1].trim_end_matches(['.', ',', ';', ':', '!', '?', '*', '_']);
-    }
-    (address.len() > prefix.len()).then_some(address)
-}
-
-/// An address as a person would say it: the host, and short parts of the path that are words.
-pub(super) fn say_address(address: &str, english: bool) -> String {
-    let address = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let address = address.split(['?', '#']).next().unwrap_or_default();
-    let mut parts = address.split('/').filter(|part| !part.is_empty());
-    let host = parts.next().unwrap_or_default();
-    let host = host.strip_prefix("www.").unwrap_or(host);
-    if !english {
-        return host.to_owned();
-    }
-    let readable = |part: &&str| part.len() <= 24 && part.chars().all(|c| c.is_alphabetic() || "-_".contains(c));
-    let mut said = host.replace('.', " dot ");
-    for part in parts.take_while(readable).take(2) {
-        said.push_str(" slash ");
-        said.push_str(&part.replace(['-', '_'], " "));
+/// Replaces words that are not said as they are written. `english`: words may be put in.
+pub(super) fn say(words: Vec<Word>, english: bool) -> Vec<Word> {
+    let mut said = Vec::with_capacity(words.len());
+    let mut at = 0;
+    while at < words.len() {
+        let here = Here {
+            previous: at.checked_sub(1).map(|at| words[at].text.as_str()),
+            word: &words[at].text,
+            next: words.get(at + 1).map(|word| word.text.as_str()),
+        };
+        let (text, taken) = if english {
+            english_words(&here)
+        } else {
+            (here.word.to_owned(), 1)
+        };
+        let from = words[at].from.start..words[at + taken - 1].from.end;
+        said.extend(text.split_whitespace().map(|text| Word {
+            text: text.to_owned(),
+            from: from.clone(),
+        }));
+        at += taken;
     }
     said
 }
 
-/// Replaces words that are not said as they are written. `english`: words may be put in.
-pub(super) fn say(text: &str, english: bool) -> String {
-    if !english {
-        return text.to_owned();
-    }
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let mut said = Vec::with_capacity(words.len());
-    let mut at = 0;
-    while at < words.len() {
-        let scale = words.get(at + 1).copied();
-        match money(words[at], scale) {
-            Some((sum, taken)) => {
-                said.push(sum);
-                at += taken;
-            }
-            None => {
-                said.push(word(words[at], scale));
-                at += 1;
-            }
-        }
-    }
-    said.join(" ")
+/// A word and those beside it.
+pub(super) struct Here<'a> {
+    pub(super) previous: Option<&'a str>,
+    pub(super) word: &'a str,
+    pub(super) next: Option<&'a str>,
+}
+
+/// What is said of a word, and how many words that takes.
+fn english_words(here: &Here<'_>) -> (String, usize) {
+    money(here.word, here.next)
+        .or_else(|| numbers::say(here))
+        .unwrap_or_else(|| (word(here.word, here.next), 1))
 }
 
 fn word(word: &str, next: Option<&str>) -> String {
     let head = word.len() - word.trim_start_matches(|c: char| !c.is_alphanumeric()).len();
     let (before, rest) = word.split_at(head);
+    if let Some(stops) = rest.strip_prefix("C#")
+        && !stops.contains(char::is_alphanumeric)
+    {
+        return format!("{before}C sharp{stops}");
+    }
     // What follows the last letter, digit or full stop of the word.
     let tail = rest.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '.');
     let after = &rest[tail.len()..];
     let last = next.is_none() && after.is_empty();
     let stop = if last { "." } else { "" };
     let lower = tail.to_lowercase();
+    let bare = tail.trim_end_matches('.');
     let said = if let Some((_, said)) = ABBREVIATIONS.iter().find(|(short, _)| *short == lower) {
         format!("{said}{stop}")
     } else if lower == "no." && next.is_some_and(|next| next.starts_with(|c: char| c.is_ascii_digit())) {
@@ -119,13 +108,21 @@ fn word(word: &str, next: Option<&str>) -> String {
         format!("{}{stop}", if name { "Saint" } else { "Street" })
     } else if is_initials(tail) {
         // "U.S.", "p.m.", "J.": the letters, without stops that would be heard as the end of a sentence.
-        format!("{}{stop}", tail.trim_end_matches('.').replace('.', " "))
+        let letters: Vec<&str> = bare.split('.').map(letter).collect();
+        format!("{}{stop}", letters.join(" "))
+    } else if address::is_mail(bare) {
+        format!("{}{}", address::say_mail(bare, true), &tail[bare.len()..])
     } else if let Some(date) = date(tail) {
         date
     } else {
         tail.to_owned()
     };
     format!("{before}{said}{after}")
+}
+
+/// A letter on its own: "A" would be read as the article.
+pub(crate) fn letter(letter: &str) -> &str {
+    if letter.eq_ignore_ascii_case("a") { "ay" } else { letter }
 }
 
 fn is_initials(word: &str) -> bool {
@@ -138,7 +135,7 @@ fn is_initials(word: &str) -> bool {
 }
 
 /// "2026-11-23" → "November 23, 2026".
-fn date(word: &str) -> Option<String> {
+pub(super) fn date(word: &str) -> Option<String> {
     let bare = word.strip_suffix('.').unwrap_or(word);
     let mut parts = bare.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
@@ -160,6 +157,8 @@ fn money(word: &str, next: Option<&str>) -> Option<(String, usize)> {
         '$' => ("dollar", "dollars", "cents"),
         '€' => ("euro", "euros", "cents"),
         '£' => ("pound", "pounds", "pence"),
+        '¥' => ("yen", "yen", "sen"),
+        '₹' => ("rupee", "rupees", "paise"),
         _ => return None,
     };
     let rest = &rest[sign.len_utf8()..];

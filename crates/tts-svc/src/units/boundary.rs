@@ -1,6 +1,6 @@
 //! Where a unit ends: the rules, each looking only at the text.
 
-use super::{FIRST_CLAUSE_WORDS, MAX_UNIT_BYTES};
+use super::MAX_UNIT_BYTES;
 
 /// A line shorter than this was broken on purpose, not to fit a page.
 const SHORT_LINE_CHARS: usize = 40;
@@ -37,8 +37,8 @@ pub(super) struct Scan<'a> {
     pub(super) text: &'a str,
     /// No text will follow.
     pub(super) complete: bool,
-    /// A clause is enough.
-    pub(super) early: bool,
+    /// A clause of so many words is enough.
+    pub(super) early: Option<usize>,
     /// The text begins a line.
     pub(super) line_start: bool,
 }
@@ -87,7 +87,7 @@ impl Scan<'_> {
                 '\n' => self.newline(at),
                 '.' | '!' | '?' | '…' => self.sentence(at),
                 '。' | '！' | '？' => self.full_width(at + c.len_utf8()),
-                ',' | ';' | ':' | '—' | '–' if self.early => self.clause(at, c),
+                ',' | ';' | ':' | '—' | '–' => self.clause(at, c),
                 _ => Here::Nothing,
             };
             match here {
@@ -235,7 +235,7 @@ impl Scan<'_> {
     }
 
     fn clause(&self, at: usize, c: char) -> Here {
-        if words(&self.text[..at]) < FIRST_CLAUSE_WORDS {
+        if self.early.is_none_or(|enough| words(&self.text[..at]) < enough) {
             return Here::Nothing;
         }
         let end = at + c.len_utf8();

@@ -2,6 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Words that are enough for the first unit, as configured by default.
+const ENOUGH: usize = 4;
+
+fn cut(text: &str) -> Vec<Unit> {
+    super::cut(text, ENOUGH)
+}
+
 fn texts(text: &str) -> Vec<String> {
     cut(text).into_iter().map(|unit| unit.text.trim().to_owned()).collect()
 }
@@ -29,6 +36,17 @@ fn only_the_first_unit_may_be_a_clause_of_four_words() {
         texts("It has 2,102,650 people at 10:30 sharp."),
         ["It has 2,102,650 people at 10:30 sharp."]
     );
+}
+
+#[test]
+fn how_many_words_are_enough_can_be_said() {
+    let texts = |enough| -> Vec<String> {
+        let units = super::cut("Well, yes, it is. So, go on.", enough);
+        units.into_iter().map(|unit| unit.text).collect()
+    };
+    assert_eq!(texts(1), ["Well,", " yes, it is.", " So, go on."]);
+    assert_eq!(texts(2), ["Well, yes,", " it is.", " So, go on."]);
+    assert_eq!(texts(100), ["Well, yes, it is.", " So, go on."]);
 }
 
 #[test]
@@ -102,7 +120,7 @@ fn long_sentences_are_cut_at_a_clause() {
 
 #[test]
 fn a_unit_comes_as_soon_as_what_follows_cannot_change_it() {
-    let mut cutter = UnitCutter::default();
+    let mut cutter = UnitCutter::new(ENOUGH);
     assert!(cutter.push("It is 3.").is_empty());
     assert!(cutter.push("14 metres.").is_empty());
     assert!(cutter.push(" ").is_empty());
@@ -179,7 +197,7 @@ proptest! {
         let mut at: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(cut.index(text.len() + 1))).collect();
         at.push(text.len());
         at.sort_unstable();
-        let mut cutter = UnitCutter::default();
+        let mut cutter = UnitCutter::new(ENOUGH);
         let mut units = Vec::new();
         let mut from = 0;
         for end in at {

@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt};
 use solo_audio::SampleRate;
 use solo_proto::tts::v1::speak_request::Payload as Said;
 use solo_proto::tts::v1::speech_event::Payload;
+use solo_proto::tts::v1::speech_mark::Kind;
 use solo_proto::tts::v1::synthesize_request::Input;
 use solo_proto::tts::v1::tts_service_client::TtsServiceClient;
 use solo_proto::tts::v1::{
@@ -18,7 +19,7 @@ use solo_service::{CancelToken, StartupError};
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use tts_svc::catalogue::{Catalogue, KnownVoice};
-use tts_svc::engine::{EngineError, EngineKind, SynthesisError, Synthesizer, VoiceFacts};
+use tts_svc::engine::{Emit, EngineError, EngineKind, Made, SynthesisError, Synthesizer, Utterance, VoiceFacts};
 
 /// Samples that the fake voice makes of each byte of text at speed 1.
 pub(crate) const SAMPLES_A_BYTE: usize = 1000;
@@ -28,6 +29,10 @@ pub(crate) const RATE: u32 = 22_050;
 #[derive(Default)]
 pub(crate) struct Journal {
     pub(crate) texts: Mutex<Vec<String>>,
+    pub(crate) speeds: Mutex<Vec<f32>>,
+    pub(crate) soon: Mutex<Vec<bool>>,
+    /// Lets a voice that stopped half-way finish.
+    pub(crate) go_on: AtomicBool,
     pub(crate) cancelled: AtomicBool,
     pub(crate) running: AtomicBool,
 }
@@ -42,8 +47,16 @@ impl Synthesizer for FakeVoice {
         &self.facts
     }
 
-    fn synthesize(&mut self, text: &str, speed: f32, cancel: &CancelToken) -> Result<Vec<f32>, SynthesisError> {
+    fn synthesize(
+        &mut self,
+        utterance: &Utterance<'_>,
+        cancel: &CancelToken,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), SynthesisError> {
+        let Utterance { text, speed, soon } = *utterance;
         self.journal.texts.lock().unwrap().push(text.to_owned());
+        self.journal.speeds.lock().unwrap().push(speed);
+        self.journal.soon.lock().unwrap().push(soon);
         if text.contains("forever") {
             self.journal.running.store(true, Ordering::SeqCst);
             while !cancel.is_cancelled() {
@@ -55,7 +68,28 @@ impl Synthesizer for FakeVoice {
         if text.contains("broken") {
             return Err(SynthesisError::Run("a secret of the engine".into()));
         }
-        Ok(vec![0.5; (text.len() as f32 * SAMPLES_A_BYTE as f32 / speed) as usize])
+        let at = |bytes: usize| (bytes as f32 * SAMPLES_A_BYTE as f32 / speed) as usize;
+        let samples = vec![0.5; at(text.len())];
+        // Karl does not know when he says what.
+        let words = match self.facts.id.as_str() {
+            "karl" => Vec::new(),
+            _ => text
+                .split(' ')
+                .map(|word| at(word.as_ptr() as usize - text.as_ptr() as usize))
+                .collect(),
+        };
+        emit(Made::Length {
+            samples: samples.len(),
+            words,
+        })?;
+        if text.contains("half-way") {
+            emit(Made::Samples(samples[..samples.len() / 2].to_vec()))?;
+            while !self.journal.go_on.load(Ordering::SeqCst) && !cancel.is_cancelled() {
+                std::thread::yield_now();
+            }
+            return emit(Made::Samples(samples[samples.len() / 2..].to_vec()));
+        }
+        emit(Made::Samples(samples))
     }
 }
 
@@ -72,6 +106,7 @@ pub(crate) fn catalogue() -> Catalogue {
         voice("joe", "en-US"),
         voice("karl", "de-DE"),
         voice("gone", "fr-FR"),
+        KnownVoice::built_in("koko", "en-US", EngineKind::Kokoro, "CC0-1.0", RATE),
     ])
 }
 
@@ -86,7 +121,7 @@ pub(crate) async fn start(overrides: &str) -> Result<Fake, StartupError> {
     };
     let overrides = format!("[tts]\n{voice}\n{overrides}");
     let harness = Harness::start(tts_svc::DEFINITION, &overrides, move |config, context| async move {
-        let loader = move |id: &str| match id {
+        let loader = move |_: EngineKind, id: &str| match id {
             "gone" => Err(EngineError::NotInstalled {
                 message: "model \"gone\" is not installed: run `solo models pull gone`".into(),
             }),
@@ -114,6 +149,13 @@ pub(crate) fn text(text: &str, voice: VoiceConfig) -> SynthesizeRequest {
     SynthesizeRequest {
         input: Some(Input::Text(text.into())),
         voice: Some(voice),
+    }
+}
+
+pub(crate) fn ssml(document: &str) -> SynthesizeRequest {
+    SynthesizeRequest {
+        input: Some(Input::Ssml(document.into())),
+        voice: None,
     }
 }
 
@@ -160,7 +202,12 @@ impl Answer for SpeakResponse {
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     pub(crate) header: SpeechHeader,
+    /// Those of units.
     pub(crate) marks: Vec<SpeechMark>,
+    pub(crate) words: Vec<SpeechMark>,
+    /// All bytes, whatever the format.
+    pub(crate) bytes: Vec<u8>,
+    /// Where no format is asked for.
     pub(crate) samples: Vec<i16>,
     pub(crate) summary: SpeechSummary,
 }
@@ -193,6 +240,23 @@ pub(crate) async fn hear<A: Answer>(answers: impl Stream<Item = Result<A, Status
                 assert_eq!(count, 0, "the header is first");
                 heard.header = header;
             }
+            Payload::Mark(mark) if mark.kind() == Kind::Word => {
+                let unit = heard.marks.last().expect("words follow the mark of their unit");
+                assert!(
+                    unit.text_start <= mark.text_start && mark.text_end <= unit.text_end,
+                    "{mark:?}"
+                );
+                assert!(
+                    unit.start_sample <= mark.start_sample && mark.end_sample <= unit.end_sample,
+                    "{mark:?}"
+                );
+                assert_eq!(
+                    unit.start_sample,
+                    heard.samples.len() as u64,
+                    "words stand before their audio"
+                );
+                heard.words.push(mark);
+            }
             Payload::Mark(mark) => {
                 assert!(count > 0);
                 assert_eq!(
@@ -200,14 +264,12 @@ pub(crate) async fn hear<A: Answer>(answers: impl Stream<Item = Result<A, Status
                     heard.samples.len() as u64,
                     "a mark stands before its audio"
                 );
-                assert_eq!(
-                    mark.text_start,
-                    heard.marks.last().map_or(0, |last| last.text_end),
-                    "marks tile the text"
-                );
+                let before = heard.marks.last().map_or(0, |last| last.text_end);
+                assert!(mark.text_start >= before, "marks ascend");
                 heard.marks.push(mark);
             }
             Payload::Audio(chunk) => {
+                heard.bytes.extend(&chunk.data);
                 let rate = heard.header.format.expect("the header says the format").sample_rate_hz;
                 assert_eq!(chunk.first_sample, heard.samples.len() as u64, "chunks have no gaps");
                 assert!(

@@ -12,9 +12,10 @@ use solo_testkit::{models_dir, require_model};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
+use tts_svc::engine::espeak::{Phonemiser, find_data};
+use tts_svc::engine::kokoro::Kokoro;
 use tts_svc::engine::piper::Piper;
-use tts_svc::engine::piper::espeak::{Phonemiser, find_data};
-use tts_svc::engine::{EngineError, SynthesisError, Synthesizer};
+use tts_svc::engine::{EngineError, Made, SynthesisError, Synthesizer, Utterance, collect};
 
 use crate::fake::{config, delta, hear, next, text};
 
@@ -168,7 +169,7 @@ fn model_a_cancelled_synthesis_ends_at_once() {
         Instant::now()
     });
     begun.send(()).unwrap();
-    let result = voice.synthesize(&long, 0.5, &cancel);
+    let result = collect(&mut voice, &utterance(&long, 0.5), &cancel);
     let ended = Instant::now();
     let late = ended - asked.join().unwrap();
     println!("stopped {late:?} after it was asked to");
@@ -178,7 +179,98 @@ fn model_a_cancelled_synthesis_ends_at_once() {
         result.map(|samples| samples.len())
     );
     assert!(late < Duration::from_millis(500), "{late:?}");
-    assert!(voice.synthesize("Still here.", 1.0, &CancelToken::new()).unwrap().len() > 5_000);
+    let still = collect(&mut voice, &utterance("Still here.", 1.0), &CancelToken::new()).unwrap();
+    assert!(still.len() > 5_000);
+}
+
+fn utterance(text: &str, speed: f32) -> Utterance<'_> {
+    Utterance {
+        text,
+        speed,
+        soon: false,
+    }
+}
+
+/// What a voice makes of a text: its length, the starts of its words, its runs.
+fn made(voice: &mut dyn Synthesizer, utterance: &Utterance<'_>) -> (usize, Vec<usize>, Vec<Vec<f32>>) {
+    let (mut length, mut starts, mut runs) = (0, Vec::new(), Vec::new());
+    voice
+        .synthesize(utterance, &CancelToken::new(), &mut |made| {
+            match made {
+                Made::Length { samples, words } => (length, starts) = (samples, words),
+                Made::Samples(samples) => runs.push(samples),
+            }
+            Ok(())
+        })
+        .unwrap();
+    (length, starts, runs)
+}
+
+#[test]
+#[ignore = "needs models: cargo make test-models"]
+fn model_pieces_fit_together_and_words_have_their_time() {
+    require_model(VOICE, "voice.onnx");
+    let mut voice = Piper::load(&models_dir(), VOICE, "", 2).unwrap();
+    let text = "The capital of France is Paris, and it lies on the river Seine in the north of the country.";
+    let soon = Utterance {
+        text,
+        speed: 1.0,
+        soon: true,
+    };
+    let begun = Instant::now();
+    let mut first = None;
+    voice
+        .synthesize(&soon, &CancelToken::new(), &mut |_| {
+            first.get_or_insert_with(|| begun.elapsed());
+            Ok(())
+        })
+        .unwrap();
+    println!("first piece after {first:?}, all after {:?}", begun.elapsed());
+    let (length, starts, runs) = made(&mut voice, &soon);
+    assert_eq!(runs.iter().map(Vec::len).sum::<usize>(), length);
+    assert!(runs.len() >= 3 && runs[0].len() < 22_050 / 4, "{}", runs[0].len());
+    // A cut that did not fit would be a jump: no step between neighbours is larger at a seam than anywhere else.
+    let whole = runs.concat();
+    let step = |at: usize| (whole[at] - whole[at - 1]).abs();
+    let largest = (1..whole.len()).map(step).fold(0.0, f32::max);
+    let mut at = 0;
+    for run in &runs[..runs.len() - 1] {
+        at += run.len();
+        assert!(step(at) < largest * 0.9, "{} of at most {largest}", step(at));
+    }
+    assert_eq!(starts.len(), text.split(' ').count());
+    assert!(starts.is_sorted() && starts[18] < length);
+    // "Paris," is over and "and" begins near the middle third.
+    let share = starts[6] as f32 / length as f32;
+    assert!((0.25..0.5).contains(&share), "{share}");
+}
+
+#[test]
+#[ignore = "needs models: cargo make test-models"]
+fn model_kokoro_speaks_as_loud_and_as_long_as_it_should() {
+    require_model("kokoro-82m", "model.onnx");
+    require_model("kokoro-en-us-heart", "voice.bin");
+    let mut voice = Kokoro::load(&models_dir(), "kokoro-en-us-heart", "", 2).unwrap();
+    assert_eq!(
+        (voice.facts().sample_rate.hz(), voice.facts().language.as_str()),
+        (24_000, "en-US")
+    );
+    let (length, words, runs) = made(
+        &mut voice,
+        &utterance("The quick brown fox jumps over the lazy dog.", 1.0),
+    );
+    assert_eq!((runs.len(), runs[0].len(), words.len()), (1, length, 0));
+    let seconds = length as f64 / 24_000.0;
+    let loud = loudness(&solo_audio::pcm::to_i16(&runs[0]));
+    println!("{seconds:.2} s, loudness {loud:.3}");
+    assert!((2.0..4.5).contains(&seconds), "{seconds} s");
+    assert!((0.05..0.2).contains(&loud), "{loud}");
+    let (slower, ..) = made(
+        &mut voice,
+        &utterance("The quick brown fox jumps over the lazy dog.", 0.7),
+    );
+    let ratio = slower as f64 / length as f64;
+    assert!((1.25..1.7).contains(&ratio), "{ratio}");
 }
 
 #[test]

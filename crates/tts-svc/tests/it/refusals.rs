@@ -2,13 +2,12 @@
 
 use futures::stream;
 use solo_proto::audio::v1::{AudioFormat, Encoding};
-use solo_proto::tts::v1::synthesize_request::Input;
 use solo_proto::tts::v1::{SpeakRequest, SynthesizeRequest, VoiceConfig};
 use solo_service::StartupError;
 use solo_service::error::Fault;
 use tonic::{Code, Status};
 
-use crate::fake::{Fake, config, delta, flush, hear, start, text};
+use crate::fake::{Fake, config, delta, flush, hear, ssml, start, text};
 
 async fn refusal(fake: &mut Fake, request: SynthesizeRequest) -> Status {
     match fake.client.synthesize(request).await {
@@ -39,10 +38,6 @@ fn format(encoding: Encoding, sample_rate_hz: u32, channels: u32) -> SynthesizeR
 async fn every_fault_has_its_own_message() {
     let mut fake = start("max_text_chars = 20").await.unwrap();
     let none = VoiceConfig::default;
-    let ssml = SynthesizeRequest {
-        input: Some(Input::Ssml("<speak/>".into())),
-        voice: None,
-    };
     let cases = [
         (
             text("", none()),
@@ -68,12 +63,25 @@ async fn every_fault_has_its_own_message() {
             "TEXT_TOO_LONG",
             "20 characters",
         ),
-        (ssml, Code::Unimplemented, "SSML_UNIMPLEMENTED", "not built yet"),
+        (
+            ssml("<speak><mark/></speak>"),
+            Code::InvalidArgument,
+            "TEXT_TOO_LONG",
+            "20 characters",
+        ),
+        (
+            ssml("<speak>a</p>"),
+            Code::InvalidArgument,
+            "SSML_INVALID",
+            "ssml, line 1, column",
+        ),
+        (ssml("<x/>"), Code::InvalidArgument, "SSML_INVALID", "<speak> is wanted"),
+        (ssml(" "), Code::InvalidArgument, "TEXT_EMPTY", "the text is empty"),
         (
             voice(|voice| voice.voice = "nobody".into()),
             Code::NotFound,
             "VOICE_UNKNOWN",
-            "amy, joe, karl, gone",
+            "amy, joe, karl, gone, koko",
         ),
         (
             voice(|voice| voice.voice = "gone".into()),
@@ -94,16 +102,22 @@ async fn every_fault_has_its_own_message() {
             "voice.volume is -1; 0 to 2",
         ),
         (
-            format(Encoding::Mp3, 0, 0),
+            format(Encoding::Detect, 0, 0),
             Code::InvalidArgument,
             "ENCODING_UNSUPPORTED",
-            "ENCODING_MP3",
+            "ENCODING_DETECT",
         ),
         (
             format(Encoding::S16le, 7, 1),
             Code::InvalidArgument,
             "SAMPLE_RATE_UNSUPPORTED",
             "7 Hz",
+        ),
+        (
+            format(Encoding::Opus, 22_050, 1),
+            Code::InvalidArgument,
+            "SAMPLE_RATE_UNSUPPORTED",
+            "8000, 12000, 16000, 24000, 48000",
         ),
         (
             format(Encoding::S16le, 0, 2),
@@ -131,6 +145,26 @@ async fn every_fault_has_its_own_message() {
     )
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn markup_that_is_not_supported_is_refused_by_name_and_place() {
+    let mut fake = start("").await.unwrap();
+    let status = refusal(&mut fake, ssml("<speak>Hello\n<audio src=\"x.wav\"/></speak>")).await;
+    let fault = Fault::from(&status);
+    assert_eq!(
+        (status.code(), fault.reason.as_str()),
+        (Code::InvalidArgument, "SSML_UNSUPPORTED")
+    );
+    assert_eq!(
+        status.message(),
+        "ssml, line 2, column 1: <audio> is not supported; supported are speak, p, s, break, emphasis, say-as, prosody and sub"
+    );
+    assert_eq!(
+        fake.journal.texts.lock().unwrap().len(),
+        1,
+        "nothing but the warm-up was spoken"
+    );
 }
 
 #[tokio::test]
@@ -196,6 +230,13 @@ async fn a_configuration_is_refused_with_all_its_faults() {
     assert!(two.contains("tts.voice") && two.contains("tts.speed"), "{two}");
     let engine = fault(start("engine = \"festival\"").await);
     assert!(engine.contains("festival") && engine.contains("piper"), "{engine}");
+    let other = fault(start("engine = \"kokoro\"").await);
+    assert!(
+        other.contains("tts.engine") && other.contains("\"joe\" is spoken by \"piper\""),
+        "{other}"
+    );
+    let words = fault(start("first_unit_words = 0").await);
+    assert!(words.contains("tts.first_unit_words"), "{words}");
     let key = fault(start("vioce = \"joe\"").await);
     assert!(key.contains("vioce"), "{key}");
     let unknown = fault(start("voice = \"nobody\"").await);

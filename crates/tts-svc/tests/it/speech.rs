@@ -4,15 +4,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::stream;
-use solo_proto::audio::v1::AudioFormat;
+use solo_proto::audio::v1::{AudioFormat, Encoding};
 use solo_proto::tts::v1::speech_event::Payload;
+use solo_proto::tts::v1::speech_mark::Kind;
 use solo_proto::tts::v1::{ListVoicesRequest, VoiceConfig};
 use solo_service::error::Fault;
 use solo_testkit::wait_for;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use crate::fake::{Fake, SAMPLES_A_BYTE, config, delta, flush, hear, next, start, text};
+use crate::fake::{Fake, RATE, SAMPLES_A_BYTE, config, delta, flush, hear, next, ssml, start, text};
+
+/// What marks of a plain text always do.
+fn tile(heard: &crate::fake::Heard, words: &str) {
+    assert_eq!(heard.texts(words).concat(), words, "marks tile the text");
+}
 
 const THREE: &str = "One is here. Two is longer, a bit. And three!";
 
@@ -51,6 +57,159 @@ async fn a_text_is_spoken_sentence_by_sentence() {
     assert_eq!((status.engine.as_str(), status.model.as_str()), ("piper", "joe"));
     let gauges: Vec<_> = status.gauges.iter().map(|gauge| gauge.name.as_str()).collect();
     assert_eq!(gauges, ["first_audio_ms", "real_time_factor"]);
+    tile(&heard, THREE);
+    assert_eq!(
+        *fake.journal.soon.lock().unwrap(),
+        [true, true, false, false],
+        "the warm-up and the first sentence are wanted soon"
+    );
+}
+
+#[tokio::test]
+async fn words_are_marked_where_the_voice_knows_when_it_says_them() {
+    let mut fake = start("").await.unwrap();
+    let words = "It costs **$5**. Yes";
+    let heard = spoken(&mut fake, words, VoiceConfig::default()).await;
+    let said: Vec<_> = heard
+        .words
+        .iter()
+        .map(|mark| &words[mark.text_start as usize..mark.text_end as usize])
+        .collect();
+    // "5 dollars." are two words for one that was written.
+    assert_eq!(said, ["It", "costs", "$5**.", "$5**.", "Yes"]);
+    let starts: Vec<_> = heard
+        .words
+        .iter()
+        .map(|mark| mark.start_sample as usize / SAMPLES_A_BYTE)
+        .collect();
+    assert_eq!(starts[..4], [0, 3, 9, 11]);
+    assert!(
+        heard
+            .words
+            .windows(2)
+            .all(|pair| pair[0].end_sample <= pair[1].start_sample)
+    );
+    let karl = VoiceConfig {
+        voice: "karl".into(),
+        ..VoiceConfig::default()
+    };
+    assert!(spoken(&mut fake, words, karl).await.words.is_empty());
+}
+
+#[tokio::test]
+async fn the_first_samples_leave_while_the_rest_of_their_unit_is_made() {
+    let mut fake = start("").await.unwrap();
+    let request = text("We are half-way there.", VoiceConfig::default());
+    let mut answers = fake.client.synthesize(request).await.unwrap().into_inner();
+    while !matches!(next(&mut answers).await.unwrap(), Some(Payload::Audio(_))) {}
+    // The voice waits for this: the sample above came before the second half.
+    fake.journal.go_on.store(true, Ordering::SeqCst);
+    let mut last = None;
+    while let Some(payload) = next(&mut answers).await.unwrap() {
+        last = Some(payload);
+    }
+    assert!(matches!(last, Some(Payload::Summary(summary)) if summary.samples as usize == 22 * SAMPLES_A_BYTE));
+}
+
+#[tokio::test]
+async fn how_long_the_first_unit_is_can_be_configured() {
+    let words = "If you look closely, you see it.";
+    for (configured, units) in [("", 2), ("first_unit_words = 5", 1)] {
+        let mut fake = start(configured).await.unwrap();
+        let heard = spoken(&mut fake, words, VoiceConfig::default()).await;
+        assert_eq!(heard.marks.len(), units, "{configured}");
+    }
+}
+
+#[tokio::test]
+async fn a_voice_of_the_other_engine_can_be_asked_for() {
+    let mut fake = start("").await.unwrap();
+    let koko = VoiceConfig {
+        voice: "koko".into(),
+        ..VoiceConfig::default()
+    };
+    assert_eq!(spoken(&mut fake, "Hello.", koko).await.header.voice, "koko");
+}
+
+#[tokio::test]
+async fn marked_up_text_is_spoken_as_it_says() {
+    let mut fake = start("pause_ms = 0").await.unwrap();
+    let document = "<speak>Hello there.<break time=\"500ms\"/><prosody rate=\"200%\" volume=\"50\">Fast, \
+        <say-as interpret-as=\"characters\">tv</say-as></prosody> and on.</speak>";
+    let heard = hear(fake.client.synthesize(ssml(document)).await.unwrap().into_inner())
+        .await
+        .unwrap();
+    assert_eq!(
+        fake.journal.texts.lock().unwrap()[1..],
+        ["Hello there.", "Fast, T V,", "and on."]
+    );
+    assert_eq!(fake.journal.speeds.lock().unwrap()[1..], [1.0, 2.0, 1.0]);
+    assert_eq!(
+        heard.texts(document),
+        [
+            "Hello there.",
+            "Fast, <say-as interpret-as=\"characters\">tv</say-as>",
+            " and on."
+        ]
+    );
+    let (first, second) = (&heard.marks[0], &heard.marks[1]);
+    assert_eq!(second.start_sample - first.end_sample, 11_025, "half a second");
+    let sample = |mark: &solo_proto::tts::v1::SpeechMark| heard.samples[mark.start_sample as usize];
+    assert!(sample(second).abs_diff(sample(first) / 2) <= 1);
+    assert_eq!(
+        heard.marks[2].start_sample, second.end_sample,
+        "no pause within a sentence"
+    );
+}
+
+#[tokio::test]
+async fn speech_is_sent_in_the_format_that_was_asked_for() {
+    let mut fake = start("").await.unwrap();
+    let mut sent = async |encoding: Encoding, sample_rate_hz| {
+        let format = AudioFormat {
+            encoding: encoding.into(),
+            sample_rate_hz,
+            channels: 1,
+        };
+        let voice = VoiceConfig {
+            format: Some(format),
+            ..VoiceConfig::default()
+        };
+        let mut answers = fake
+            .client
+            .synthesize(text("Hello there.", voice))
+            .await
+            .unwrap()
+            .into_inner();
+        let (mut hz, mut samples, mut bytes) = (0, 0, Vec::new());
+        while let Some(payload) = next(&mut answers).await.unwrap() {
+            match payload {
+                Payload::Header(header) => {
+                    let format = header.format.unwrap();
+                    assert_eq!(format.encoding(), encoding);
+                    hz = format.sample_rate_hz;
+                }
+                Payload::Audio(chunk) => bytes.extend(chunk.data),
+                Payload::Summary(summary) => samples = summary.samples as usize,
+                Payload::Mark(_) => {}
+            }
+        }
+        (hz, samples, bytes)
+    };
+    let (hz, samples, bytes) = sent(Encoding::Wav, 44_100).await;
+    let wav = solo_audio::wav::read(&bytes).unwrap();
+    assert_eq!(
+        (hz, wav.sample_rate.hz(), wav.mono_i16().len()),
+        (44_100, 44_100, samples)
+    );
+    let (hz, samples, bytes) = sent(Encoding::S16le, 8_000).await;
+    assert_eq!((hz, bytes.len()), (8_000, 2 * samples));
+    let (hz, samples, bytes) = sent(Encoding::Opus, 0).await;
+    assert_eq!(
+        (hz, samples),
+        (24_000, (12 * SAMPLES_A_BYTE * 24_000).div_ceil(RATE as usize))
+    );
+    assert!(bytes.starts_with(b"OggS") && bytes.len() < samples);
 }
 
 #[tokio::test]
@@ -124,13 +283,13 @@ async fn the_first_sentence_is_heard_before_the_last_is_written() {
         .into_inner();
     assert!(matches!(next(&mut answers).await.unwrap(), Some(Payload::Header(_))));
     assert!(matches!(next(&mut answers).await.unwrap(), Some(Payload::Mark(mark)) if mark.text_end == 12));
-    assert!(matches!(next(&mut answers).await.unwrap(), Some(Payload::Audio(_))));
+    while !matches!(next(&mut answers).await.unwrap(), Some(Payload::Audio(_))) {}
     say.send(delta("o is longer, a bit. And three!")).unwrap();
     drop(say);
     let mut marks = 1;
     let mut last = None;
     while let Some(payload) = next(&mut answers).await.unwrap() {
-        marks += usize::from(matches!(payload, Payload::Mark(_)));
+        marks += usize::from(matches!(&payload, Payload::Mark(mark) if mark.kind() == Kind::Unit));
         last = Some(payload);
     }
     assert_eq!(marks, 3);
@@ -254,9 +413,18 @@ async fn voices_are_listed_with_the_configured_one_first() {
     };
     assert_eq!(
         list("").await,
-        named(&[("joe", true), ("amy", false), ("karl", false), ("gone", false)])
+        named(&[
+            ("joe", true),
+            ("amy", false),
+            ("karl", false),
+            ("gone", false),
+            ("koko", false)
+        ])
     );
-    assert_eq!(list("en").await, named(&[("joe", true), ("amy", false)]));
+    assert_eq!(
+        list("en").await,
+        named(&[("joe", true), ("amy", false), ("koko", false)])
+    );
     assert_eq!(list("de-DE").await, named(&[("karl", false)]));
     assert!(list("xx").await.is_empty());
 }

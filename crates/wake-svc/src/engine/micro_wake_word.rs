@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use micro_wakeword::{AUDIO_BLOCK_SAMPLES, Config as ModelConfig, Detector, Error, Runtime};
 use solo_audio::Framer;
 
-use super::{EngineError, EngineKind, KeywordDetector, KeywordEngine, KeywordModel, PHRASE, Score};
+use super::{EngineError, EngineKind, KeywordDetector, KeywordEngine, KeywordModel, PHRASE, Rule, Score, model_of};
 
 /// Opens microWakeWord's models from the models folder.
 pub(super) struct MicroWakeWord {
@@ -32,7 +32,7 @@ impl MicroWakeWord {
     }
 
     fn load(&self, keyword: &str) -> Result<(KeywordModel, Detector), EngineError> {
-        let id = EngineKind::MicroWakeWord.model_id(keyword);
+        let id = model_of(EngineKind::MicroWakeWord, keyword)?;
         let missing = |error: solo_models::MissingModel| EngineError::NotInstalled {
             message: error.to_string(),
         };
@@ -71,8 +71,8 @@ impl MicroWakeWord {
 }
 
 impl KeywordEngine for MicroWakeWord {
-    fn open(&mut self, keywords: &[String]) -> Result<Box<dyn KeywordDetector>, EngineError> {
-        let loaded: Result<Vec<_>, _> = keywords.iter().map(|keyword| self.load(keyword)).collect();
+    fn open(&mut self, rules: &[Rule]) -> Result<Box<dyn KeywordDetector>, EngineError> {
+        let loaded: Result<Vec<_>, _> = rules.iter().map(|rule| self.load(&rule.keyword)).collect();
         let (models, detectors) = loaded?
             .into_iter()
             .map(|(model, detector)| (model, Movable(detector)))

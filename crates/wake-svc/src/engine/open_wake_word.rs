@@ -13,7 +13,7 @@ use ort::session::Session;
 use ort::value::Tensor;
 use solo_audio::Framer;
 
-use super::{EngineError, EngineKind, KeywordDetector, KeywordEngine, KeywordModel, PHRASE, Score};
+use super::{EngineError, EngineKind, KeywordDetector, KeywordEngine, KeywordModel, PHRASE, Rule, Score, model_of};
 
 /// The model of what all keywords share.
 const FEATURES: &str = "oww-features";
@@ -85,27 +85,24 @@ impl OpenWakeWord {
         if let Some(head) = self.heads.get(keyword) {
             return Ok(Arc::clone(head));
         }
-        let head = Arc::new(Model::open(
-            &self.models_dir,
-            &EngineKind::OpenWakeWord.model_id(keyword),
-            "model",
-        )?);
+        let id = model_of(EngineKind::OpenWakeWord, keyword)?;
+        let head = Arc::new(Model::open(&self.models_dir, &id, "model")?);
         self.heads.insert(keyword.to_owned(), Arc::clone(&head));
         Ok(head)
     }
 }
 
 impl KeywordEngine for OpenWakeWord {
-    fn open(&mut self, keywords: &[String]) -> Result<Box<dyn KeywordDetector>, EngineError> {
+    fn open(&mut self, rules: &[Rule]) -> Result<Box<dyn KeywordDetector>, EngineError> {
         let Shared { features, silence } = self.shared()?;
-        let heads: Result<Vec<_>, _> = keywords.iter().map(|keyword| self.head(keyword)).collect();
-        let model = |id: &String| KeywordModel {
-            id: id.clone(),
+        let heads: Result<Vec<_>, _> = rules.iter().map(|rule| self.head(&rule.keyword)).collect();
+        let model = |rule: &Rule| KeywordModel {
+            id: rule.keyword.clone(),
             cutoff: CUTOFF,
             window: PHRASE,
         };
         Ok(Box::new(Stream {
-            models: keywords.iter().map(model).collect(),
+            models: rules.iter().map(model).collect(),
             heads: heads?,
             features,
             heard: silence,

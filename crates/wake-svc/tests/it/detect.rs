@@ -97,6 +97,42 @@ async fn several_keywords_each_have_their_own_threshold_and_rest() {
 }
 
 #[tokio::test]
+async fn a_keyword_may_have_to_be_sure_more_than_once() {
+    let mut fake = start("keywords = [\"alpha=0.5x2\", \"beta\"]\ntrigger_count = 3\nrefractory_ms = 0")
+        .await
+        .unwrap();
+    let samples = stream(&[
+        (0, 600),
+        (0, 600),
+        (0, 600),
+        (0, 600),
+        (1, 950),
+        (1, 950),
+        (1, 950),
+        (1, 950),
+    ]);
+    let heard = async |client: &mut _, keywords| {
+        let requests = [vec![config(keywords)], chunks(0, &samples, 160)].concat();
+        let (_, wakes) = listen(client, requests).await.unwrap();
+        wakes
+            .into_iter()
+            .map(|wake| (wake.keyword, wake.end_sample / 160))
+            .collect::<Vec<_>>()
+    };
+    let (alpha, beta) = (|end| ("alpha".to_owned(), end), |end| ("beta".to_owned(), end));
+    assert_eq!(heard(&mut fake.client, vec![]).await, [alpha(2), alpha(4), beta(7)]);
+    // Named without a count: the configured one of each; named with one: that.
+    let twice = KeywordConfig {
+        trigger_count: Some(4),
+        ..keyword("alpha")
+    };
+    assert_eq!(
+        heard(&mut fake.client, vec![twice, keyword("beta")]).await,
+        [alpha(4), beta(7)]
+    );
+}
+
+#[tokio::test]
 async fn an_answer_comes_while_the_stream_goes_on() {
     let mut fake = start("").await.unwrap();
     let (say, said) = mpsc::unbounded_channel();

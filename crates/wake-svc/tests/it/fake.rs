@@ -12,6 +12,7 @@ use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 use wake_svc::catalogue::{Catalogue, KnownKeyword};
 use wake_svc::engine::{EngineError, EngineKind, KeywordDetector, KeywordEngine, KeywordModel, Score};
+use wake_svc::watch::Rule;
 
 pub(crate) const KEYWORDS: [&str; 3] = ["alpha", "beta", "gone"];
 
@@ -58,18 +59,18 @@ impl KeywordDetector for FakeDetector {
 struct FakeEngine;
 
 impl KeywordEngine for FakeEngine {
-    fn open(&mut self, keywords: &[String]) -> Result<Box<dyn KeywordDetector>, EngineError> {
-        if keywords.iter().any(|keyword| keyword == "gone") {
+    fn open(&mut self, rules: &[Rule]) -> Result<Box<dyn KeywordDetector>, EngineError> {
+        if rules.iter().any(|rule| rule.keyword == "gone") {
             let message = "model \"micro-gone\" is not installed: run `solo models pull micro-gone`".into();
             return Err(EngineError::NotInstalled { message });
         }
-        let model = |id: &String| KeywordModel {
-            id: id.clone(),
+        let model = |rule: &Rule| KeywordModel {
+            id: rule.keyword.clone(),
             cutoff: 0.9,
             window: 800,
         };
         Ok(Box::new(FakeDetector {
-            models: keywords.iter().map(model).collect(),
+            models: rules.iter().map(model).collect(),
             framer: Framer::new(160),
         }))
     }

@@ -5,4 +5,6 @@
 mod detect;
 mod fake;
 mod model;
+#[cfg(target_os = "linux")]
+mod porcupine;
 mod refusals;

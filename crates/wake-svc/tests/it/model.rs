@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use solo_proto::wake::v1::wake_service_client::WakeServiceClient;
 use solo_proto::wake::v1::{ListKeywordsRequest, WakeEvent};
 use solo_service::StartupError;
 use solo_service::testing::Harness;
+use solo_testkit::noise::{Noise, RATE, amplified};
 use solo_testkit::{fixture, models_dir, require_model};
 use tonic::transport::Channel;
 
@@ -90,6 +91,29 @@ async fn model_speech_without_the_keyword_and_silence_wake_nothing() {
     let share = started.elapsed().as_secs_f64() / seconds * 100.0;
     println!("{seconds:.1} s of speech, four keywords, transport included: {share:.2} % of one core");
     assert!(seconds > 20.0);
+}
+
+/// Half an hour of what is heard in rooms where nobody speaks, at the levels of a room and much louder.
+#[tokio::test]
+#[ignore = "needs models: cargo make test-models"]
+async fn model_half_an_hour_without_speech_wakes_nothing() {
+    let keywords = "keywords = [\"hey_jarvis\", \"okay_nabu\", \"alexa\", \"hey_mycroft\"]";
+    let oww = "engine = \"open-wake-word\"\naccept_noncommercial_licence = true";
+    require_model("oww-hey-jarvis", "model.onnx");
+    for (overrides, half) in [(keywords, 0), (oww, 1)] {
+        let (_harness, mut client) = start(overrides).await;
+        let mut seconds = 0;
+        for noise in Noise::ALL {
+            // Each engine hears sound of its own: 15 kinds of 60 s at three levels are 45 minutes.
+            let samples = noise.samples(Duration::from_secs(60), half);
+            for gain in [-12.0, 0.0, 12.0] {
+                let wakes = heard(&mut client, &amplified(&samples, gain)).await;
+                assert_eq!(wakes, [], "{overrides}: {} {gain:+} dB", noise.name());
+                seconds += samples.len() / RATE;
+            }
+        }
+        assert!(seconds >= 30 * 60, "{seconds}");
+    }
 }
 
 #[tokio::test]

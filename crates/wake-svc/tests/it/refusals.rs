@@ -21,6 +21,10 @@ async fn every_fault_has_its_own_message() {
         refractory_ms: Some(60_001),
         ..keyword("alpha")
     };
+    let count = KeywordConfig {
+        trigger_count: Some(21),
+        ..keyword("alpha")
+    };
     let cases = [
         (
             vec![],
@@ -88,6 +92,12 @@ async fn every_fault_has_its_own_message() {
             "OUT_OF_RANGE",
             "is NaN",
         ),
+        (
+            vec![config(vec![count])],
+            Code::InvalidArgument,
+            "OUT_OF_RANGE",
+            "trigger_count of \"alpha\" is 21; 1 to 20",
+        ),
         (vec![config(vec![long])], Code::InvalidArgument, "OUT_OF_RANGE", "60001"),
         (
             vec![open(), bytes(0, vec![])],
@@ -152,11 +162,30 @@ async fn a_configuration_is_refused_with_all_its_faults() {
         two.contains("wake.keywords") && two.contains("wake.refractory_ms"),
         "{two}"
     );
-    let engine = fault(start("engine = \"porcupine\"").await);
+    let engine = fault(start("engine = \"snowboy\"").await);
     assert!(
-        engine.contains("porcupine") && engine.contains("micro-wake-word"),
+        engine.contains("snowboy") && engine.contains("micro-wake-word"),
         "{engine}"
     );
+    let counts = fault(start("keywords = [\"alpha=x21\"]\ntrigger_count = 0").await);
+    assert!(counts.contains("alpha=x21") && counts.contains("1 to 20"), "{counts}");
+    let nothing = fault(start("engine = \"porcupine\"\nkeywords = [\"alpha=x2\"]").await);
+    for key in [
+        "porcupine.library",
+        "porcupine.parameters",
+        "porcupine.keyword_files",
+        "speaks once",
+    ] {
+        assert!(nothing.contains(key), "{key}: {nothing}");
+    }
+    let secret = "c2VjcmV0LXNlY3JldA==";
+    let key = fault(
+        start(&format!(
+            "engine = \"porcupine\"\nporcupine.access_key_env = \"{secret}\""
+        ))
+        .await,
+    );
+    assert!(key.contains("not the key itself") && !key.contains(secret), "{key}");
     let threshold = fault(start("keywords = [\"alpha=7\"]").await);
     assert!(
         threshold.contains("alpha=7") && threshold.contains("0.0 to 1.0"),

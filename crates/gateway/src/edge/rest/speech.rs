@@ -6,7 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::multipart::MultipartError;
 use axum::extract::{FromRequest, Multipart, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -141,7 +141,12 @@ async fn file_of_form(gateway: &Gateway, request: Request) -> Result<Bytes, Erro
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::edge) struct SpeakBody {
+    /// Plain text; this or `ssml`.
+    #[serde(default)]
     text: String,
+    /// A document of SSML 1.1.
+    #[serde(default)]
+    ssml: String,
     #[serde(default)]
     voice: String,
     /// 0.5 to 2.0; 0: from configuration.
@@ -149,26 +154,103 @@ pub(in crate::edge) struct SpeakBody {
     speed: f32,
     /// 0.0 to 2.0.
     volume: Option<f32>,
+    /// Format of the answer. Unset: what the header Accept prefers, else WAV.
+    format: Option<SpeechFormat>,
+    /// Samples per second; 0: what fits the voice.
+    #[serde(default)]
+    sample_rate_hz: u32,
 }
 
-/// Speaks a text as a WAV file that is sent while it is being made.
+/// A format that speech is sent in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SpeechFormat {
+    Wav,
+    /// s16le without a header.
+    Pcm,
+    Opus,
+    Mp3,
+}
+
+impl SpeechFormat {
+    /// The first format that the header Accept names, in its order; WAV without the header or for any audio. `None` when
+    /// it wants something else only.
+    fn accepted(headers: &HeaderMap) -> Option<Self> {
+        let mut named = headers
+            .get_all(header::ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(|range| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+            .peekable();
+        if named.peek().is_none() {
+            return Some(Self::Wav);
+        }
+        named.find_map(|range| match range.as_str() {
+            "audio/wav" | "audio/x-wav" | "audio/wave" | "audio/*" | "*/*" => Some(Self::Wav),
+            "audio/pcm" | "audio/l16" => Some(Self::Pcm),
+            "audio/ogg" | "audio/opus" => Some(Self::Opus),
+            "audio/mpeg" | "audio/mp3" => Some(Self::Mp3),
+            _ => None,
+        })
+    }
+
+    /// What tts-svc is asked for: the header of a WAV file is put in front here.
+    fn encoding(self) -> Encoding {
+        match self {
+            Self::Wav | Self::Pcm => Encoding::S16le,
+            Self::Opus => Encoding::Opus,
+            Self::Mp3 => Encoding::Mp3,
+        }
+    }
+
+    /// The type of the answer, at this rate.
+    fn media_type(self, hz: u32) -> String {
+        match self {
+            Self::Wav => "audio/wav".to_owned(),
+            Self::Pcm => format!("audio/pcm;rate={hz};encoding=signed-int;bits=16"),
+            Self::Opus => "audio/ogg;codecs=opus".to_owned(),
+            Self::Mp3 => "audio/mpeg".to_owned(),
+        }
+    }
+}
+
+/// Speaks a text, in an answer that is sent while it is being made.
 pub(in crate::edge) async fn speak(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, Error> {
+    let accepted = SpeechFormat::accepted(request.headers());
     let SpeakBody {
         text,
+        ssml,
         voice,
         speed,
         volume,
+        format,
+        sample_rate_hz,
     } = json(&gateway, request).await?;
-    if text.trim().is_empty() {
-        return Err(Error::field("EMPTY_TEXT", "text", "text: at least one word is wanted"));
-    }
+    let input = match (text.trim().is_empty(), ssml.trim().is_empty()) {
+        (true, true) => return Err(Error::field("EMPTY_TEXT", "text", "text: at least one word is wanted")),
+        (false, false) => {
+            let problem = "ssml: text is set, too; exactly one of them is wanted";
+            return Err(Error::field("TEXT_AND_SSML", "ssml", problem));
+        }
+        (false, true) => synthesize_request::Input::Text(text),
+        (true, false) => synthesize_request::Input::Ssml(ssml),
+    };
+    let Some(format) = format.or(accepted) else {
+        let problem = "the header Accept names no format of speech: audio/wav, audio/pcm, audio/ogg (Opus) or audio/mpeg is wanted";
+        return Err(Error::field("FORMAT_UNSUPPORTED", "format", problem));
+    };
     let request = SynthesizeRequest {
-        input: Some(synthesize_request::Input::Text(text)),
+        input: Some(input),
         voice: Some(VoiceConfig {
             voice,
             speed,
             volume,
-            format: None,
+            format: Some(AudioFormat {
+                encoding: format.encoding().into(),
+                sample_rate_hz,
+                channels: 1,
+            }),
         }),
     };
     let mut answers = gateway.upstreams.synthesize(&gateway.caller(), request).await?;
@@ -179,10 +261,17 @@ pub(in crate::edge) async fn speak(State(gateway): State<Arc<Gateway>>, request:
     let Some(Spoken::Header(header)) = spoken(&mut answers).await? else {
         return Err(broken("it did not say what its audio looks like"));
     };
-    let hz = header.format.map_or(0, |format| format.sample_rate_hz);
-    let rate = SampleRate::new(hz).map_err(|_| broken("it speaks at a rate that cannot be played"))?;
+    let sent = header.format.unwrap_or_default();
+    if sent.encoding() != format.encoding() {
+        return Err(broken("it speaks in another format than was asked for"));
+    }
+    let media_type = format.media_type(sent.sample_rate_hz);
+    let rate = SampleRate::new(sent.sample_rate_hz);
+    let rate = rate.map_err(|_| broken("it speaks at a rate that cannot be played"))?;
     let stream = async_stream::try_stream! {
-        yield Bytes::copy_from_slice(&wav::header(rate, 1, wav::Length::Streaming));
+        if format == SpeechFormat::Wav {
+            yield Bytes::copy_from_slice(&wav::header(rate, 1, wav::Length::Streaming));
+        }
         while let Some(event) = spoken(&mut answers).await.inspect_err(|error| {
             // The answer has begun; all that is left is to break it off.
             tracing::warn!(%error, "speech broke off");
@@ -193,7 +282,7 @@ pub(in crate::edge) async fn speak(State(gateway): State<Arc<Gateway>>, request:
         }
     };
     let body = Body::from_stream::<futures::stream::BoxStream<'static, Result<Bytes, UpstreamError>>>(Box::pin(stream));
-    Ok(([(header::CONTENT_TYPE, "audio/wav")], body).into_response())
+    Ok(([(header::CONTENT_TYPE, media_type)], body).into_response())
 }
 
 async fn spoken(answers: &mut UpstreamStream<SynthesizeResponse>) -> Result<Option<Spoken>, UpstreamError> {
@@ -203,4 +292,29 @@ async fn spoken(answers: &mut UpstreamStream<SynthesizeResponse>) -> Result<Opti
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_header_chooses_the_format() {
+        let accepted = |value: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(header::ACCEPT, value.parse().unwrap());
+            }
+            SpeechFormat::accepted(&headers)
+        };
+        assert_eq!(accepted(None), Some(SpeechFormat::Wav));
+        assert_eq!(accepted(Some("*/*")), Some(SpeechFormat::Wav));
+        assert_eq!(
+            accepted(Some("text/html, audio/mpeg;q=0.9, */*")),
+            Some(SpeechFormat::Mp3)
+        );
+        assert_eq!(accepted(Some("Audio/OGG; codecs=opus")), Some(SpeechFormat::Opus));
+        assert_eq!(accepted(Some("audio/pcm")), Some(SpeechFormat::Pcm));
+        assert_eq!(accepted(Some("application/json")), None);
+    }
 }

@@ -28,6 +28,8 @@ const CHUNK: usize = 1600;
 enum Input {
     Audio(Vec<i16>),
     Finalize,
+    /// The assistant began (true) or stopped (false) to speak.
+    Playing(bool),
 }
 
 /// A running listening.
@@ -79,6 +81,14 @@ impl ListenLeg {
     /// As above.
     pub(in crate::session) fn finalize(&self) -> Result<(), Error> {
         self.tell(Input::Finalize)
+    }
+
+    /// Says that the assistant began (true) or stopped (false) to speak.
+    ///
+    /// # Errors
+    /// As above.
+    pub(in crate::session) fn playing(&self, playing: bool) -> Result<(), Error> {
+        self.tell(Input::Playing(playing))
     }
 
     fn tell(&self, input: Input) -> Result<(), Error> {
@@ -144,6 +154,7 @@ impl Stream {
             }),
             partial_interval_ms: voice.partial_interval_ms,
             auto_finalize: self.listening.auto_end,
+            candidate_ms: voice.candidate_ms,
             ..ListenConfig::default()
         }
     }
@@ -190,9 +201,13 @@ fn request(input: Input, sent: &mut u64) -> ListenRequest {
                 first_sample,
             })
         }
-        Input::Finalize => listen_request::Payload::Control(ListenControl {
-            action: listen_control::Action::Finalize.into(),
-        }),
+        Input::Finalize => control(listen_control::Action::Finalize),
+        Input::Playing(true) => control(listen_control::Action::PlaybackStarted),
+        Input::Playing(false) => control(listen_control::Action::PlaybackStopped),
     };
     ListenRequest { payload: Some(payload) }
+}
+
+fn control(action: listen_control::Action) -> listen_request::Payload {
+    listen_request::Payload::Control(ListenControl { action: action.into() })
 }

@@ -31,6 +31,8 @@ pub(in crate::session) struct SpeakLeg {
 /// How a reply is spoken.
 pub(in crate::session) struct Manner {
     pub(in crate::session) turn: TurnId,
+    /// Which attempt at speaking it is; what an earlier one still says is not wanted.
+    pub(in crate::session) take: u64,
     pub(in crate::session) voice: String,
     pub(in crate::session) rate: SampleRate,
 }
@@ -90,7 +92,7 @@ struct Mouth {
 
 impl Mouth {
     async fn run(mut self) {
-        let turn = self.manner.turn;
+        let (turn, take) = (self.manner.turn, self.manner.take);
         let mut result = self.speak().await;
         if let Err(error) = &result
             && is_passing(error)
@@ -100,9 +102,9 @@ impl Mouth {
             result = self.speak().await;
         }
         match result {
-            Ok(true) => self.ear.hears(LegEvent::Spoken { turn }).await,
+            Ok(true) => self.ear.hears(LegEvent::Spoken { turn, take }).await,
             Ok(false) => {}
-            Err(error) => self.ear.hears(LegEvent::SpeakFailed { turn, error }).await,
+            Err(error) => self.ear.hears(LegEvent::SpeakFailed { turn, take, error }).await,
         }
     }
 
@@ -176,6 +178,7 @@ impl Mouth {
                     self.ear
                         .hears(LegEvent::Marked {
                             turn: self.manner.turn,
+                            take: self.manner.take,
                             mark,
                         })
                         .await;
@@ -202,6 +205,7 @@ impl Mouth {
             let room = self.outbox.room().await;
             let event = LegEvent::Audio {
                 turn: self.manner.turn,
+                take: self.manner.take,
                 data: pcm::to_s16le(samples),
                 room,
             };

@@ -1,24 +1,23 @@
-//! The conversation of `solo talk`: one task sends sound, this one listens, and both end when the turns are over.
+//! The conversation of `solo talk`: what the gateway says, turn by turn. With a recording, one task sends its sound, this
+//! one listens, and both end when the turns are over.
 
 use std::time::Duration;
 
-use solo_audio::{SampleRate, pcm};
-use solo_proto::audio::v1::AudioChunk;
-use solo_proto::gateway::v1::converse_request::Payload as Request;
+use solo_audio::SampleRate;
 use solo_proto::gateway::v1::converse_response::Payload;
 use solo_proto::gateway::v1::session_control::Control;
-use solo_proto::gateway::v1::{EndOfSpeech, Listen, Played, TurnPhase};
+use solo_proto::gateway::v1::{Played, TurnPhase};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::pace::Pace;
-use super::{Show, samples_of};
+use super::screen::Status;
+use super::sending::speak;
+use super::show::Show;
+use super::sink::Sink;
 use crate::failure::{Exit, Failure};
 use crate::session::{self, Sender, Session};
 use crate::turn::Turn;
 
-/// Silence that may be sent at once behind a recording that was (`--fast`): the end of a turn is found by it.
-const SILENCE_AHEAD: Duration = Duration::from_millis(1500);
 /// After the recording, how long a wake word may still be found in it.
 const WAKE_PATIENCE: Duration = Duration::from_secs(5);
 /// Reason with which silence is rejected: nothing was said that could be disbelieved.
@@ -49,8 +48,10 @@ pub(super) struct Heard {
 
 /// A conversation by voice.
 pub(super) struct Conversation {
-    session: Session,
-    mode: Mode,
+    /// Where replies sound.
+    pub(super) sink: Sink,
+    /// What is going on, as the gateway says.
+    pub(super) status: Status,
     turn: Turn,
     /// A turn has begun and has not ended.
     busy: bool,
@@ -60,63 +61,66 @@ pub(super) struct Conversation {
     listened: bool,
     ended: usize,
     failure: Option<Failure>,
-    audio: Vec<i16>,
-    /// Where in `audio` the running turn's reply begins.
-    reply_start: usize,
 }
 
 impl Conversation {
-    /// A conversation in which nothing has been said.
-    pub(super) fn new(session: Session, mode: Mode) -> Self {
-        let turn = Turn::default();
-        let awake = mode.push;
+    /// A conversation in which nothing has been said. `awake`: no wake word is waited for.
+    pub(super) fn new(sink: Sink, awake: bool) -> Self {
         Self {
-            session,
-            mode,
-            turn,
+            sink,
+            status: Status::default(),
+            turn: Turn::default(),
             busy: false,
             awake,
             listened: false,
             ended: 0,
             failure: None,
-            audio: Vec::new(),
-            reply_start: 0,
         }
     }
 
     /// Sends the recording and hears what comes, until every turn in it is over.
-    pub(super) async fn run(mut self, samples: Vec<i16>, rate: SampleRate, show: &mut Show) -> Heard {
+    pub(super) async fn run(
+        mut self,
+        mut session: Session,
+        samples: Vec<i16>,
+        rate: SampleRate,
+        mode: Mode,
+        show: &mut Show,
+    ) -> Heard {
         let (done, sent) = oneshot::channel();
-        let speaker = tokio::spawn(speak(self.session.sender(), samples, rate, self.mode, done));
-        let outcome = self.listen(sent, show).await;
+        let speaker = tokio::spawn(speak(session.sender(), samples, rate, mode, done));
+        let outcome = self.listen(&mut session, sent, mode, show).await;
         speaker.abort();
-        let Self {
-            session,
-            mut audio,
-            failure,
-            ended,
-            turn,
-            ..
-        } = self;
         let mut rest = session.into_responses();
         let drained = async {
             while let Some(payload) = rest.next().await {
                 if let Payload::Audio(chunk) = payload {
-                    audio.extend(samples_of(&chunk.data).unwrap_or_default());
+                    // What is broken now was broken before, and told.
+                    let _ = self.sink.play("", &chunk.data);
                 }
             }
         };
         // The gateway may leave the stream open; nothing that belongs to a turn comes any more.
         let _ = tokio::time::timeout(LAST_MESSAGES, drained).await;
-        let outcome = match (outcome, failure) {
+        let outcome = match (outcome, self.failure) {
             (Err(failure), _) | (Ok(()), Some(failure)) => Err(failure),
-            (Ok(()), None) if ended == 0 => Err(nothing(&turn)),
+            (Ok(()), None) if self.ended == 0 => Err(nothing(&self.turn)),
             (Ok(()), None) => Ok(()),
+        };
+        let audio = match self.sink {
+            Sink::File(kept) => kept.samples,
+            Sink::Speaker(_) => Vec::new(),
         };
         Heard { audio, outcome }
     }
 
-    async fn listen(&mut self, sent: oneshot::Receiver<()>, show: &mut Show) -> Result<(), Failure> {
+    async fn listen(
+        &mut self,
+        session: &mut Session,
+        sent: oneshot::Receiver<()>,
+        mode: Mode,
+        show: &mut Show,
+    ) -> Result<(), Failure> {
         tokio::pin!(sent);
         let mut recording_over: Option<Instant> = None;
         let mut error_until: Option<Instant> = None;
@@ -124,7 +128,7 @@ impl Conversation {
             // After the recording: a running turn may take its time, a wake word must have been found soon.
             let deadline = recording_over.map(|over| {
                 over + if self.awake || self.busy {
-                    self.mode.timeout
+                    mode.timeout
                 } else {
                     WAKE_PATIENCE
                 }
@@ -135,10 +139,11 @@ impl Conversation {
                 return Ok(());
             }
             tokio::select! {
-                payload = self.session.next() => {
-                    let payload = payload?.ok_or_else(session::cut_off)?;
-                    self.hear(&payload, show)?;
+                message = session.next_of_turn() => {
+                    let (turn_id, payload) = message?.ok_or_else(session::cut_off)?;
+                    self.hear(&turn_id, &payload, &session.sender(), show)?;
                     match payload {
+                        Payload::Audio(_) => self.report_played(&session.sender()),
                         Payload::Error(_) => error_until = Some(Instant::now() + ERROR_PATIENCE),
                         Payload::Summary(_) => error_until = None,
                         _ => {}
@@ -149,41 +154,55 @@ impl Conversation {
                     error_until = None;
                     self.end_turn(show)?;
                 }
-                () = at(deadline) => return self.too_late(),
+                () = at(deadline) => return self.too_late(mode),
             }
         }
     }
 
-    fn hear(&mut self, payload: &Payload, show: &mut Show) -> Result<(), Failure> {
+    /// Takes in one message of the gateway.
+    pub(super) fn hear(
+        &mut self,
+        turn_id: &str,
+        payload: &Payload,
+        sender: &Sender,
+        show: &mut Show,
+    ) -> Result<(), Failure> {
         self.turn.take(payload);
         match payload {
             Payload::Wake(wake) => {
                 self.awake = true;
                 show.wake(&wake.keyword, wake.score, wake.at_ms)?;
             }
-            Payload::State(state) => match state.phase() {
-                TurnPhase::Listening => self.listened = true,
-                TurnPhase::Deciding | TurnPhase::Thinking => self.busy = true,
-                TurnPhase::Idle if self.turn.transcript.is_empty() => self.asleep(),
-                _ => {}
-            },
+            Payload::State(state) => {
+                self.status.phase = Some(state.phase());
+                match state.phase() {
+                    TurnPhase::Listening => self.listened = true,
+                    TurnPhase::Deciding | TurnPhase::Thinking => self.busy = true,
+                    TurnPhase::Idle if self.turn.transcript.is_empty() => self.asleep(),
+                    _ => {}
+                }
+            }
+            Payload::Partial(text) => {
+                self.status.stable.clone_from(&text.stable_text);
+                self.status.unstable.clone_from(&text.unstable_text);
+            }
             Payload::Final(text) => {
                 self.busy = true;
+                self.forget_partial();
                 show.transcript(&text.text)?;
             }
             Payload::Rejected(rejected) => {
                 self.busy = false;
+                self.forget_partial();
                 if rejected.reason != NO_VOICE {
                     show.rejected(&rejected.reason, &rejected.text)?;
                 }
             }
             Payload::Reply(reply) => show.reply(&reply.delta)?,
-            Payload::Audio(chunk) => {
-                self.audio.extend(samples_of(&chunk.data)?);
-                self.played();
-            }
+            Payload::Audio(chunk) => self.sink.play(turn_id, &chunk.data)?,
+            Payload::Chime(chime) => self.sink.chime(&chime.data)?,
             Payload::Action(action) => {
-                let (sender, id) = (self.session.sender(), action.action_id.clone());
+                let (sender, id) = (sender.clone(), action.action_id.clone());
                 show.remark(&format!("{} was not approved: `solo chat` asks you", action.tool))?;
                 tokio::spawn(async move { sender.decide(&id, false).await });
             }
@@ -192,7 +211,10 @@ impl Conversation {
                     self.fail(failure);
                 }
             }
-            Payload::Summary(_) => self.end_turn(show)?,
+            Payload::Summary(summary) => {
+                self.sink.end(turn_id, summary.interrupted);
+                self.end_turn(show)?;
+            }
             _ => {}
         }
         Ok(())
@@ -207,18 +229,32 @@ impl Conversation {
         }
     }
 
-    /// What is in the file counts as played.
-    fn played(&self) {
-        let (sender, samples) = (self.session.sender(), (self.audio.len() - self.reply_start) as u64);
+    fn forget_partial(&mut self) {
+        self.status.stable.clear();
+        self.status.unstable.clear();
+    }
+
+    /// Tells the gateway how far the reply has been played.
+    fn report_played(&mut self, sender: &Sender) {
+        let (sender, samples) = (sender.clone(), self.sink.played());
         tokio::spawn(async move { sender.control(Control::Played(Played { samples })).await });
     }
 
-    fn end_turn(&mut self, show: &mut Show) -> Result<(), Failure> {
+    /// The turn is over: shows it, and is ready for the next.
+    pub(super) fn end_turn(&mut self, show: &mut Show) -> Result<(), Failure> {
         let turn = std::mem::take(&mut self.turn);
         (self.busy, self.awake, self.listened) = (false, false, false);
-        self.reply_start = self.audio.len();
+        self.forget_partial();
         self.ended += 1;
         show.turn(&turn)
+    }
+
+    /// The connection broke: whatever turn there was, it is over. Says whether there was one.
+    pub(super) fn break_off(&mut self) -> bool {
+        let turn = std::mem::take(&mut self.turn);
+        (self.busy, self.awake, self.listened) = (false, false, false);
+        self.status = Status::default();
+        !turn.transcript.is_empty()
     }
 
     /// The first failure is the one that is told.
@@ -226,14 +262,14 @@ impl Conversation {
         self.failure.get_or_insert(failure);
     }
 
-    fn too_late(&mut self) -> Result<(), Failure> {
+    fn too_late(&mut self, mode: Mode) -> Result<(), Failure> {
         if !self.awake && !self.busy {
             return match self.ended {
                 0 => Err(nothing(&self.turn)),
                 _ => Ok(()),
             };
         }
-        let seconds = self.mode.timeout.as_secs();
+        let seconds = mode.timeout.as_secs();
         Err(Failure::new(
             Exit::Unavailable,
             format!("gateway: the turn is not over {seconds} s after the recording"),
@@ -259,53 +295,9 @@ fn nothing(turn: &Turn) -> Failure {
         (None, None) if turn.rejected.is_some() => Failure::failed("nobody speaks in {recording}")
             .help("is it the right file? `solo transcribe` shows what is understood"),
         (None, None) => Failure::failed("no wake word was heard in {recording}").help(
-            "begin the recording with the wake word (`[wake]` in the configuration), or take all of it as the question with `--push`",
+            "begin the recording with the wake word (`[wake]` in the configuration), or take all of it as the question with `--push-to-talk`",
         ),
     }
-}
-
-/// The recording, then silence until this task is aborted. `done` is told when the recording is out.
-async fn speak(sender: Sender, samples: Vec<i16>, rate: SampleRate, mode: Mode, done: oneshot::Sender<()>) {
-    let pace = Pace::new(rate, std::time::Instant::now());
-    let piece = pace.piece();
-    if mode.push && !sender.control(Control::Listen(Listen {})).await {
-        return;
-    }
-    let mut first_sample = 0;
-    for chunk in samples.chunks(piece) {
-        if !mode.fast {
-            sleep_until(pace.due(first_sample, chunk.len()).into()).await;
-        }
-        if !sender.send(audio(chunk, first_sample)).await {
-            return;
-        }
-        first_sample += chunk.len() as u64;
-    }
-    // Who listens may have gone already.
-    let _ = done.send(());
-    if mode.push {
-        sender.control(Control::EndOfSpeech(EndOfSpeech {})).await;
-        return;
-    }
-    let silence = vec![0; piece];
-    let ahead = if mode.fast { SILENCE_AHEAD } else { Duration::ZERO };
-    // The clock begins again: behind a recording that was not paced, the first one means nothing.
-    let (pace, base) = (Pace::new(rate, std::time::Instant::now()), first_sample);
-    loop {
-        let due = pace.due(first_sample - base, piece);
-        sleep_until(due.checked_sub(ahead).unwrap_or(due).into()).await;
-        if !sender.send(audio(&silence, first_sample)).await {
-            return;
-        }
-        first_sample += piece as u64;
-    }
-}
-
-fn audio(samples: &[i16], first_sample: u64) -> Request {
-    Request::Audio(AudioChunk {
-        data: pcm::to_s16le(samples),
-        first_sample,
-    })
 }
 
 /// Completes at an instant, or never.

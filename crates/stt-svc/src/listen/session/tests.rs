@@ -19,6 +19,7 @@ fn session(auto_finalize: bool, partial_interval: Option<u64>) -> Session {
             playback_raise: 0.2,
         },
         partial_interval,
+        pause: None,
         prompt: String::new(),
         auto_finalize,
     };
@@ -55,8 +56,13 @@ fn kinds(steps: &[Step]) -> String {
         Step::Say(Output::VoiceStarted { .. }) => 'S',
         Step::Say(Output::VoiceEnded { .. }) => 'E',
         Step::Say(Output::Rejected { .. }) => 'R',
+        Step::Say(Output::VoicePaused { .. }) => 'p',
+        Step::Say(Output::VoiceResumed { .. }) => 'r',
         Step::Say(_) => '?',
         Step::Decode(_) => 'D',
+        Step::Rehearse(_) => 'd',
+        Step::Judge(_) => 'j',
+        Step::Forget => 'f',
     };
     steps.iter().map(kind).collect()
 }
@@ -64,7 +70,7 @@ fn kinds(steps: &[Step]) -> String {
 fn utterance(steps: &[Step]) -> &Utterance {
     let decode = steps.iter().find_map(|step| match step {
         Step::Decode(utterance) => Some(utterance),
-        Step::Say(_) => None,
+        _ => None,
     });
     decode.expect("something is decoded")
 }
@@ -150,7 +156,7 @@ fn finalize_without_voice_is_rejected_without_a_decode() {
 fn reset_forgets() {
     let mut session = session(false, None);
     feed(&mut session, &tone(SECOND));
-    assert_eq!(kinds(&session.take(Input::Reset).unwrap()), "E");
+    assert_eq!(kinds(&session.take(Input::Reset).unwrap()), "Ef");
     assert!(session.is_idle());
     assert_eq!(kinds(&session.take(Input::Finalize).unwrap()), "R");
 }
@@ -307,9 +313,81 @@ proptest! {
                     prop_assert!(utterance.stretches.iter().all(|s| !s.is_empty() && s.len() as u64 <= MAX_WINDOW));
                     floor = utterance.end_sample + 1;
                 }
-                Step::Say(_) => {}
+                _ => {}
             }
         }
         prop_assert!(!speaking);
     }
+}
+
+/// A session that looks at pauses from 100 ms on, and again every 100 ms.
+fn pausing(auto_finalize: bool) -> Session {
+    let mut session = session(auto_finalize, Some(1_600));
+    session.pausing = Some(PauseSettings {
+        candidate: 1_600,
+        judge_every: 1_600,
+    });
+    session
+}
+
+#[test]
+fn a_pause_has_words_and_end_ready_and_is_over_when_somebody_goes_on() {
+    let mut session = pausing(true);
+    let steps = feed(
+        &mut session,
+        &[tone(SECOND), silence(4_000), tone(SECOND), silence(SECOND)].concat(),
+    );
+    assert_eq!(
+        kinds(&steps).replace('j', ""),
+        "SpdrpdED",
+        "paused, went on, paused, was over"
+    );
+    let rehearsed = steps.iter().filter_map(|step| match step {
+        Step::Rehearse(utterance) => Some(utterance),
+        _ => None,
+    });
+    let rehearsed: Vec<&Utterance> = rehearsed.collect();
+    assert_eq!(
+        rehearsed[1].end_sample,
+        utterance(&steps).end_sample,
+        "what is ready is known to be all"
+    );
+    assert_eq!(rehearsed[1].start_sample, rehearsed[0].start_sample);
+    assert!(rehearsed[1].stretches[0].len() > rehearsed[0].stretches[0].len());
+}
+
+#[test]
+fn pauses_are_judged_by_all_that_was_heard() {
+    let mut session = pausing(false);
+    let steps = feed(&mut session, &[silence(SECOND), tone(SECOND), silence(4_600)].concat());
+    let judged: Vec<&Pause> = steps
+        .iter()
+        .filter_map(|step| match step {
+            Step::Judge(pause) => Some(pause),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(judged.len(), 2);
+    for pause in judged {
+        let voiced = pause.samples.len() as u64 - pause.silence;
+        assert!(voiced.abs_diff(SECOND + 3_200) <= 1_024, "{voiced}");
+        assert!(pause.silence >= 1_600);
+    }
+}
+
+#[test]
+fn nothing_is_guessed_while_somebody_pauses() {
+    let mut session = pausing(false);
+    feed(&mut session, &[tone(SECOND), silence(1_000)].concat());
+    assert!(session.partial_due().is_none());
+    feed(&mut session, &tone(2_000));
+    assert!(session.partial_due().is_some());
+}
+
+#[test]
+fn what_is_forgotten_is_forgotten_with_what_was_ready() {
+    let mut session = pausing(false);
+    feed(&mut session, &[tone(SECOND), silence(2_000)].concat());
+    let steps = session.take(Input::Reset).unwrap();
+    assert!(kinds(&steps).ends_with('f'), "{}", kinds(&steps));
 }

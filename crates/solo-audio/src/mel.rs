@@ -1,14 +1,15 @@
-//! The mel filter bank that whisper.cpp expects inside the model file: Slaney's scale and normalisation, as in librosa.
+//! The mel filter bank of Whisper and its kin: Slaney's scale and normalisation, as in librosa.
 //!
-//! Computed in f64 and rounded once, operation for operation as NumPy does it, because the file's digest depends on
-//! each bit.
+//! Computed in f64 and rounded once, operation for operation as NumPy does it, because the digest of a model file that
+//! carries it depends on each bit.
 
 /// Slaney's scale is linear below this many mels (1 kHz) and logarithmic above.
 const KNEE_MELS: f64 = 15.0;
 const KNEE_HZ: f64 = 1_000.0;
 
-/// Triangular filters, `mels` rows of `window / 2 + 1` weights, each normalised by its width in hertz.
-pub(super) fn filter_bank(mels: usize, sample_rate_hz: usize, window: usize) -> Vec<f32> {
+/// Triangular filters for power spectra of `window` samples: `mels` rows of `window / 2 + 1` weights, each row normalised
+/// by its width in hertz. Row after row.
+pub fn filter_bank(mels: usize, sample_rate_hz: usize, window: usize) -> Vec<f32> {
     let bins = window / 2 + 1;
     let step_hz = 1.0 / (window as f64 * (1.0 / sample_rate_hz as f64));
     let bin_hz: Vec<f64> = (0..bins).map(|bin| bin as f64 * step_hz).collect();

@@ -1,0 +1,173 @@
+//! Takes out of a microphone's sound what the loudspeaker beside it plays, so that an assistant never hears itself.
+//!
+//! The work is done by WebRTC's AEC3, as ported to Rust by the crate sonora (ADR 0015). It knows frames of 10 ms, one
+//! played for one captured, and finds the delay between them itself. Around it this file keeps what a caller wants to
+//! rely on: pieces of any length, at any moment, on either side.
+//!
+//! # Time
+//! The microphone is the clock. What was played waits in a queue, and every captured frame takes one played frame from
+//! it, silence when there is none: the queue empties as a loudspeaker's buffer would, so that a second of speech that
+//! was handed over at once is compared with the second of sound that followed. Both clocks may drift: each pause in what
+//! is played brings the two together again.
+//!
+//! AEC3 looks for the echo *behind* what was played, at least 10 ms and at most [`EchoCanceller::REACH`] later; an echo
+//! that comes before what made it stays. So [`EchoCanceller::played`] must be called a little before the sound is heard,
+//! and not much earlier: a device callback, which fills a buffer that is to be played next, is the right moment. Who sends
+//! sound to a player far away, whose buffer holds more than that, hands it over when that player is about to come to it,
+//! or hands over silence in front of it.
+//!
+//! # Cost
+//! What comes out is at most 18 ms later than what went in, has lost what is below 100 Hz, as AEC3 wants it, and carries
+//! noise in the last bit where nothing was.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use sonora::config::{self, HighPassFilter, NoiseSuppressionLevel};
+use sonora::{AudioProcessing, StreamConfig};
+
+use crate::{Framer, SampleRate};
+
+/// How an [`EchoCanceller`] works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EchoOptions {
+    /// Steady noise is taken out too, about 12 dB of it. Off by default: what it takes from quiet speech costs more
+    /// words than the noise did (Whisper was trained on noise).
+    pub noise_suppression: bool,
+}
+
+/// Removes the echo of what is played from what is captured. Both are one channel at [`SampleRate::SPEECH`].
+///
+/// ```
+/// # use solo_audio::EchoCanceller;
+/// let mut canceller = EchoCanceller::new();
+/// canceller.played(&[0; 500]); // when it goes to the loudspeaker
+/// let clean = canceller.capture(&[0; 250]); // what came from the microphone
+/// assert_eq!(clean.len(), 160); // whole frames of 10 ms; the rest comes with the next call
+/// ```
+pub struct EchoCanceller {
+    options: EchoOptions,
+    apm: AudioProcessing,
+    captured: Framer<i16>,
+    played: VecDeque<i16>,
+    /// What was played and has met no captured frame; reused, so that no frame allocates.
+    far: [i16; FRAME],
+    ignored: [i16; FRAME],
+}
+
+/// Samples of a frame: 10 ms.
+const FRAME: usize = 160;
+/// Silence in front of what is played after a pause: a captured frame ends up to one frame after its samples came, and
+/// without this the queue would run dry in the middle of a word.
+const LEAD: usize = FRAME;
+/// The most that waits to be heard, two minutes (4 MB); what is played beyond that is not compared with anything. It is
+/// only reached when the captured stream stands still, or when minutes of speech are handed over at once.
+const LONGEST_QUEUE: usize = 120 * SampleRate::SPEECH.hz() as usize;
+
+impl EchoCanceller {
+    /// How long after [`EchoCanceller::played`] its sound may come back through the microphone and is still found.
+    pub const REACH: Duration = Duration::from_millis(500);
+    /// How much later a sample comes out than it went in, besides waiting for its frame of 10 ms: 8 ms.
+    pub const DELAY_SAMPLES: usize = 128;
+
+    /// A canceller that has heard nothing.
+    pub fn new() -> Self {
+        Self::with(EchoOptions::default())
+    }
+
+    /// A canceller with options.
+    pub fn with(options: EchoOptions) -> Self {
+        Self {
+            options,
+            apm: processing(options),
+            captured: Framer::new(FRAME),
+            played: VecDeque::new(),
+            far: [0; FRAME],
+            ignored: [0; FRAME],
+        }
+    }
+
+    /// Takes what goes to the loudspeaker now, or is next in its buffer. Silence need not be told.
+    pub fn played(&mut self, samples: &[i16]) {
+        if samples.is_empty() {
+            return;
+        }
+        if self.played.is_empty() {
+            self.played.extend([0; LEAD]);
+        }
+        let room = LONGEST_QUEUE.saturating_sub(self.played.len());
+        self.played.extend(&samples[..samples.len().min(room)]);
+    }
+
+    /// The loudspeaker fell silent before it had played all that it was given: what has not been heard never will be.
+    pub fn stopped(&mut self) {
+        self.played.clear();
+    }
+
+    /// Takes what the microphone captured and gives it back without the echo: all whole frames, so between none and
+    /// as many samples as went in plus 159. They come [`EchoCanceller::DELAY_SAMPLES`] late.
+    pub fn capture(&mut self, samples: &[i16]) -> Vec<i16> {
+        self.captured.push(samples);
+        let mut clean = Vec::with_capacity(self.captured.pending());
+        while let Some(frame) = self.captured.next_frame() {
+            let there = self.played.len().min(FRAME);
+            self.far[there..].fill(0);
+            for (to, sample) in self.far.iter_mut().zip(self.played.drain(..there)) {
+                *to = sample;
+            }
+            let at = clean.len();
+            clean.resize(at + FRAME, 0);
+            // Both refuse nothing but frames of another length than the one that they were built for.
+            self.apm
+                .process_render_i16(&self.far, &mut self.ignored)
+                .expect("a frame of 10 ms");
+            self.apm
+                .process_capture_i16(&frame.samples, &mut clean[at..])
+                .expect("a frame of 10 ms");
+        }
+        clean
+    }
+
+    /// Begins anew after a gap in what is captured, or with another microphone or loudspeaker: forgets the room, what
+    /// was played, and up to 159 samples that waited for their frame.
+    pub fn reset(&mut self) {
+        *self = Self::with(self.options);
+    }
+}
+
+impl Default for EchoCanceller {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for EchoCanceller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EchoCanceller")
+            .field("options", &self.options)
+            .field("played_waiting", &self.played.len())
+            .field("captured_waiting", &self.captured.pending())
+            .finish_non_exhaustive()
+    }
+}
+
+fn processing(options: EchoOptions) -> AudioProcessing {
+    let format = StreamConfig::new(SampleRate::SPEECH.hz(), 1);
+    let noise_suppression = options.noise_suppression.then(|| config::NoiseSuppression {
+        level: NoiseSuppressionLevel::Moderate,
+        ..config::NoiseSuppression::default()
+    });
+    AudioProcessing::builder()
+        .config(sonora::Config {
+            high_pass_filter: Some(HighPassFilter::default()),
+            echo_canceller: Some(config::EchoCanceller::default()),
+            noise_suppression,
+            ..sonora::Config::default()
+        })
+        .capture_config(format)
+        .render_config(format)
+        .build()
+}
+
+#[cfg(test)]
+mod tests;

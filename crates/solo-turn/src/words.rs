@@ -1,0 +1,115 @@
+//! What words mean for the turn before anybody understands them: stop, go on, or an echo of the assistant itself.
+
+/// Share of the words that an echo has in common with what is being spoken, in the same order.
+const ECHO_SHARE: f64 = 0.6;
+
+/// Lower case words without punctuation; apostrophes stay.
+fn plain(text: &str) -> Vec<String> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '’')
+        .filter(|word| !word.is_empty())
+        .map(|word| word.to_lowercase().replace('’', "'"))
+        .collect()
+}
+
+/// True when one of the `phrases` occurs in the text, word for word.
+pub(crate) fn holds_any(text: &str, phrases: &[String]) -> bool {
+    let words = plain(text);
+    phrases
+        .iter()
+        .map(|phrase| plain(phrase))
+        .any(|phrase| !phrase.is_empty() && words.windows(phrase.len()).any(|window| window == phrase))
+}
+
+/// True when the text is made of the `phrases` and nothing else; the longest are taken first. Not of an empty text.
+pub(crate) fn is_only(text: &str, phrases: &[String]) -> bool {
+    let mut phrases: Vec<Vec<String>> = phrases.iter().map(|phrase| plain(phrase)).collect();
+    phrases.retain(|phrase| !phrase.is_empty());
+    phrases.sort_by_key(|phrase| std::cmp::Reverse(phrase.len()));
+    let words = plain(text);
+    let mut rest = words.as_slice();
+    while !rest.is_empty() {
+        match phrases.iter().find(|phrase| rest.starts_with(phrase)) {
+            Some(phrase) => rest = &rest[phrase.len()..],
+            None => return false,
+        }
+    }
+    !words.is_empty()
+}
+
+/// True when two texts have the same words, whatever their punctuation and case.
+pub(crate) fn same(left: &str, right: &str) -> bool {
+    left.split_whitespace().eq(right.split_whitespace())
+}
+
+/// True when there is a letter or a digit.
+pub(crate) fn any(text: &str) -> bool {
+    text.chars().any(char::is_alphanumeric)
+}
+
+/// True when most of the words are those of `spoken`, in the same order: the microphone hears the loudspeaker.
+pub(crate) fn is_echo(text: &str, spoken: &str) -> bool {
+    let (words, spoken) = (plain(text), plain(spoken));
+    if words.is_empty() || spoken.is_empty() {
+        return false;
+    }
+    common(&words, &spoken) as f64 / words.len() as f64 >= ECHO_SHARE
+}
+
+/// Length of the longest common subsequence.
+fn common(left: &[String], right: &[String]) -> usize {
+    let mut row = vec![0_usize; right.len() + 1];
+    for word in left {
+        let mut diagonal = 0;
+        for (column, other) in right.iter().enumerate() {
+            let above = row[column + 1];
+            row[column + 1] = if word == other {
+                diagonal + 1
+            } else {
+                above.max(row[column])
+            };
+            diagonal = above;
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_stop_word_counts_as_a_word_and_not_as_letters() {
+        let stops = list(&["stop", "be quiet"]);
+        assert!(holds_any("Stop!", &stops));
+        assert!(holds_any("please be quiet now", &stops));
+        assert!(!holds_any("unstoppable", &stops));
+        assert!(!holds_any("be very quiet", &stops));
+        assert!(!holds_any("", &stops));
+        assert!(!holds_any("anything", &list(&["", "..."])));
+    }
+
+    #[test]
+    fn nothing_but_these() {
+        let nods = list(&["mhm", "uh", "uh huh", "yeah"]);
+        assert!(is_only("Mhm.", &nods));
+        assert!(is_only("Uh-huh, yeah", &nods));
+        assert!(!is_only("yeah but", &nods));
+        assert!(!is_only("", &nods));
+        assert!(!is_only("...", &nods));
+    }
+
+    #[test]
+    fn an_echo_has_the_words_of_the_voice() {
+        let spoken = "The capital of France is Paris, which lies on the Seine.";
+        assert!(is_echo("capital of France is Paris", spoken));
+        assert!(is_echo("Capital a France is Paris which", spoken));
+        assert!(!is_echo("What about Berlin?", spoken));
+        assert!(!is_echo("Paris Paris Paris is it the capital", spoken));
+        assert!(!is_echo("", spoken));
+        assert!(!is_echo("anything", ""));
+    }
+}

@@ -1,0 +1,240 @@
+//! Speech into a reply: what interrupts it and what does not.
+
+use std::time::Duration;
+
+use solo_turn::{BargeIn, Command, Event, Outcome, Phase, Settings, TurnId, WakeMode};
+
+use crate::turns::{Talk, delta, summary, unit};
+
+const REPLY: TurnId = TurnId(1);
+const EAR: TurnId = TurnId(2);
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// The capital of France is being named.
+fn speaking(wake_mode: WakeMode) -> Talk {
+    let mut talk = Talk::with(Settings {
+        wake_mode,
+        audio_out_hz: Some(16_000),
+        barge_in: Some(BargeIn {
+            voice: Duration::from_millis(250),
+            backchannels: strings(&["mhm", "yeah"]),
+        }),
+        stop_phrases: strings(&["stop", "be quiet"]),
+        ..Settings::default()
+    });
+    talk.at(0, Event::Opened);
+    if wake_mode == WakeMode::Keyword {
+        talk.at(0, Event::Wake { end_sample: 0 });
+    }
+    let words = Event::Final {
+        turn: REPLY,
+        text: "what is the capital of France?".into(),
+        end_sample: None,
+    };
+    talk.at(10, Event::VoiceStarted { turn: REPLY, sample: 1 });
+    let commands = talk.at(1000, words);
+    assert!(
+        commands
+            .iter()
+            .any(|command| matches!(command, Command::StartListening { turn: EAR, .. })),
+        "{commands:?}"
+    );
+    talk
+}
+
+/// And a second of it was heard.
+fn spoken(wake_mode: WakeMode) -> Talk {
+    let mut talk = speaking(wake_mode);
+    talk.at(1100, delta(REPLY, "The capital of France is Paris, on the Seine."));
+    let mark = unit(0..45, 0..48_000);
+    talk.at(1200, Event::Marked { turn: REPLY, mark });
+    talk.at(
+        1201,
+        Event::AudioSent {
+            turn: REPLY,
+            samples: 48_000,
+        },
+    );
+    talk.at(1500, Event::Played { samples: 4_800 });
+    assert_eq!(talk.machine.phase(), Phase::Speaking);
+    talk
+}
+
+fn voice() -> Event {
+    Event::VoiceStarted {
+        turn: EAR,
+        sample: 30_000,
+    }
+}
+
+fn partial(text: &str) -> Event {
+    Event::Partial {
+        turn: EAR,
+        text: text.into(),
+    }
+}
+
+fn words(text: &str) -> Event {
+    Event::Final {
+        turn: EAR,
+        text: text.into(),
+        end_sample: Some(40_000),
+    }
+}
+
+#[test]
+fn who_has_something_to_say_is_listened_to_and_answered() {
+    let mut talk = spoken(WakeMode::Open);
+    talk.at(2000, voice());
+    assert_eq!(talk.at(2200, partial("what about")), [], "not long enough yet");
+    let commands = talk.at(2300, partial("what about"));
+    assert_eq!(commands[0], Command::CancelReply { turn: REPLY });
+    assert_eq!(commands[1], Command::CancelSpeaking { turn: REPLY });
+    assert!(matches!(
+        commands[2],
+        Command::ReportHeard {
+            turn: REPLY,
+            interrupted: true,
+            ..
+        }
+    ));
+    let cut = summary(&commands);
+    assert_eq!(cut.outcome, Outcome::Interrupted);
+    assert!(cut.heard_bytes < 45);
+    assert_eq!(talk.machine.current_turn(), Some(EAR));
+    let commands = talk.at(3000, words("what about Berlin?"));
+    assert!(
+        matches!(&commands[1], Command::CommitTurn { turn: EAR, text, .. } if text == "what about Berlin?"),
+        "{commands:?}"
+    );
+}
+
+#[test]
+fn who_only_says_that_they_listen_interrupts_nothing() {
+    let mut talk = spoken(WakeMode::Open);
+    talk.at(2000, voice());
+    assert_eq!(talk.at(2400, partial("Mhm")), []);
+    assert_eq!(talk.at(2500, words("Mhm. Yeah.")), []);
+    assert_eq!(
+        talk.at(
+            2600,
+            Event::VoiceStarted {
+                turn: EAR,
+                sample: 50_000
+            }
+        ),
+        []
+    );
+    assert_eq!(talk.at(2900, Event::Rejected { turn: EAR }), [], "a cough, a door");
+    assert_eq!(talk.machine.phase(), Phase::Speaking);
+}
+
+#[test]
+fn a_stop_word_interrupts_at_once_and_asks_for_no_answer() {
+    let mut talk = spoken(WakeMode::Keyword);
+    talk.at(2000, voice());
+    let commands = talk.at(2050, partial("Stop!"));
+    assert_eq!(summary(&commands).outcome, Outcome::Interrupted);
+    let commands = talk.at(2400, words("Stop!"));
+    assert_eq!(
+        commands,
+        [Command::StopListening { turn: EAR }, Command::Notify(Phase::Idle)]
+    );
+}
+
+#[test]
+fn a_stop_word_that_was_over_before_anybody_noticed_stops_too() {
+    let mut talk = spoken(WakeMode::Keyword);
+    talk.at(2000, voice());
+    let commands = talk.at(2300, words("Be quiet."));
+    assert_eq!(summary(&commands).outcome, Outcome::Interrupted);
+    assert!(
+        !commands
+            .iter()
+            .any(|command| matches!(command, Command::CommitTurn { .. }))
+    );
+    assert_eq!(talk.machine.phase(), Phase::Idle);
+}
+
+#[test]
+fn the_assistants_own_voice_interrupts_nothing() {
+    let mut talk = spoken(WakeMode::Open);
+    talk.at(2000, voice());
+    assert_eq!(talk.at(2900, partial("capital of France is")), []);
+    assert_eq!(talk.at(3400, words("The capital of France is Paris.")), []);
+    assert_eq!(talk.machine.phase(), Phase::Speaking);
+}
+
+#[test]
+fn who_goes_on_before_anything_was_spoken_had_not_finished() {
+    let mut talk = speaking(WakeMode::Open);
+    talk.at(1050, voice());
+    let commands = talk.at(1400, partial("and of Spain"));
+    assert_eq!(summary(&commands).outcome, Outcome::Interrupted);
+    let commands = talk.at(2000, words("and of Spain?"));
+    assert!(
+        matches!(&commands[1], Command::CommitTurn { text, .. } if text == "what is the capital of France? and of Spain?"),
+        "{commands:?}"
+    );
+}
+
+#[test]
+fn after_the_reply_the_same_ears_go_on_listening_where_people_speak_freely() {
+    let mut talk = spoken(WakeMode::Open);
+    talk.at(4000, Event::ReplyDone { turn: REPLY });
+    talk.at(4001, Event::AudioDone { turn: REPLY });
+    let commands = talk.at(4300, Event::Played { samples: 48_000 });
+    assert_eq!(summary(&commands).outcome, Outcome::Done);
+    assert!(
+        !commands
+            .iter()
+            .any(|command| matches!(command, Command::StopListening { .. }))
+    );
+    assert_eq!(talk.machine.current_turn(), Some(EAR));
+    assert_eq!(talk.machine.phase(), Phase::Idle, "any voice begins a turn");
+}
+
+#[test]
+fn after_the_reply_nobody_listens_where_a_keyword_is_wanted_unless_somebody_speaks() {
+    let mut talk = spoken(WakeMode::Keyword);
+    talk.at(4000, Event::ReplyDone { turn: REPLY });
+    talk.at(4001, Event::AudioDone { turn: REPLY });
+    let commands = talk.at(4300, Event::Played { samples: 48_000 });
+    assert!(commands.contains(&Command::StopListening { turn: EAR }), "{commands:?}");
+
+    let mut talk = spoken(WakeMode::Keyword);
+    talk.at(4000, Event::ReplyDone { turn: REPLY });
+    talk.at(4001, Event::AudioDone { turn: REPLY });
+    talk.at(4250, voice());
+    talk.at(4300, Event::Played { samples: 48_000 });
+    assert_eq!(talk.machine.phase(), Phase::Listening);
+}
+
+#[test]
+fn with_the_button_nothing_is_overheard() {
+    let mut talk = Talk::with(Settings {
+        audio_out_hz: Some(16_000),
+        barge_in: Some(BargeIn {
+            voice: Duration::ZERO,
+            backchannels: Vec::new(),
+        }),
+        ..Settings::default()
+    });
+    talk.at(0, Event::PushToTalk);
+    talk.at(900, Event::EndOfSpeech);
+    let words = Event::Final {
+        turn: REPLY,
+        text: "hello".into(),
+        end_sample: None,
+    };
+    let commands = talk.at(1000, words);
+    assert!(
+        !commands
+            .iter()
+            .any(|command| matches!(command, Command::StartListening { .. }))
+    );
+    assert_eq!(talk.machine.listening_turn(), None);
+}
