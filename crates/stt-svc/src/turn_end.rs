@@ -69,3 +69,44 @@ impl TurnModel {
         Ok(probability.unwrap_or(0.0).clamp(0.0, 1.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use solo_audio::wav;
+    use solo_testkit::require_model;
+
+    use super::*;
+
+    const LIBRIVOX: &str = "/usr/share/pocketsphinx/test/data/librivox";
+
+    #[test]
+    #[ignore = "needs models: cargo make test-models"]
+    fn model_pauses_sound_as_they_do_to_the_reference() {
+        require_model("onnxruntime", "libonnxruntime.so");
+        let model = require_model("smart-turn-v3", "model.onnx");
+        let models = model.parent().and_then(Path::parent).unwrap();
+        let model = TurnModel::from_config("smart-turn-v3", models).unwrap().unwrap();
+        // A fifth of a second of silence: as early as a turn may end.
+        let judge = |samples: &[i16]| model.probability(&[samples, &[0; 3_200]].concat()).unwrap();
+        // What the same network says of features made in NumPy after transformers' WhisperFeatureExtractor. (The fifth clip
+        // lies on the edge, where the network answers to the last bit of its input.)
+        let reference = [("0870", 0.985), ("0880", 0.062), ("0890", 0.928), ("0920", 0.972)];
+        let (mut pieces, mut unfinished) = (0, 0);
+        for (clip, wanted) in reference {
+            let path = format!("{LIBRIVOX}/sense_and_sensibility_01_austen_64kb-{clip}.wav");
+            let file = std::fs::read(&path).expect("apt-get install pocketsphinx-testdata");
+            let samples = wav::read_speech(&file).unwrap();
+            let found = judge(&samples);
+            assert!((found - wanted).abs() < 0.02, "{clip}: {found}, {wanted} is wanted");
+            for share in [0.45, 0.55, 0.65, 0.75, 0.85] {
+                let cut = judge(&samples[..(samples.len() as f64 * share) as usize]);
+                pieces += 1;
+                unfinished += usize::from(cut < 0.5);
+            }
+        }
+        println!("{unfinished} of {pieces} pieces sound unfinished");
+        assert!(unfinished >= 12, "{unfinished} of {pieces} pieces sound unfinished");
+    }
+}

@@ -103,7 +103,7 @@ pub fn parse(document: &str) -> Result<Vec<Item>, SsmlError> {
             ),
         ));
     }
-    for node in parsed.root().children().filter(|node| node.is_pi()) {
+    if let Some(node) = parsed.root().children().find(|node| node.is_pi()) {
         return Err(unsupported(&node, "a processing instruction is not supported".into()));
     }
     reader.element(&root, Manner::default(), 1)?;

@@ -346,52 +346,6 @@ async fn model_half_an_hour_without_speech_gives_no_words() {
     assert!(words.is_empty(), "{words:?}");
 }
 
-/// Probabilities with which pauses in these samples sound like the end of a turn.
-async fn judged(harness: &Harness, samples: &[i16]) -> Vec<f32> {
-    let config = ListenConfig {
-        candidate_ms: 200,
-        ..ListenConfig::default()
-    };
-    let mut live = Live::open(harness, config).await;
-    live.say(samples).await;
-    live.say(&vec![0; 8_000]).await;
-    let heard = live.finish().await.unwrap();
-    let estimates = heard.iter().filter_map(|message| match message {
-        Heard::TurnEnd(estimate) => Some(estimate.probability),
-        _ => None,
-    });
-    estimates.collect()
-}
-
-#[tokio::test]
-#[ignore = "needs models: cargo make test-models"]
-async fn model_sentences_sound_finished_and_pieces_of_them_do_not() {
-    let harness = serve("").await;
-    let (mut finished, mut cut, mut cuts) = (0, 0, 0);
-    for (clip, words) in librivox() {
-        let samples = wav::read_speech(&clip).unwrap();
-        let whole = judged(&harness, &samples).await;
-        let last = *whole.last().expect("the end of the clip is judged");
-        finished += usize::from(last >= 0.5);
-        let mut pieces = Vec::new();
-        for share in [0.45, 0.55, 0.65, 0.75, 0.85] {
-            let end = (samples.len() as f64 * share) as usize;
-            if let Some(last) = judged(&harness, &samples[..end]).await.last() {
-                cuts += 1;
-                cut += usize::from(*last < 0.5);
-                pieces.push(*last);
-            }
-        }
-        println!("whole {last:.3}, pieces {pieces:.3?}: {words}");
-    }
-    println!("{finished} of 5 finished, {cut} of {cuts} pieces unfinished");
-    assert!(finished >= 4, "{finished} of 5 sound finished");
-    assert!(
-        cuts >= 20 && cut * 3 >= cuts * 2,
-        "{cut} of {cuts} pieces sound unfinished"
-    );
-}
-
 #[tokio::test]
 #[ignore = "needs models: cargo make test-models"]
 async fn model_a_client_that_goes_away_frees_the_engine() {

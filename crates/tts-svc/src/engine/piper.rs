@@ -389,9 +389,9 @@ mod tests {
     #[test]
     fn pieces_tile_the_frames_and_the_first_ones_are_short() {
         assert_eq!(pieces(167, true), [0..16, 16..72, 72..167]);
-        assert_eq!(pieces(20, true), [0..20]);
+        assert_eq!(pieces(20, true), vec![Range { start: 0, end: 20 }]);
         assert_eq!(pieces(1000, false), [0..256, 256..512, 512..768, 768..1000]);
-        assert_eq!(pieces(300, false), [0..300]);
+        assert_eq!(pieces(300, false), vec![Range { start: 0, end: 300 }]);
         assert!(pieces(0, true).is_empty());
         for frames in 1..700 {
             for soon in [true, false] {

@@ -249,7 +249,7 @@ fn range(body: &str) -> Option<String> {
 fn year(body: &str, here: &Here<'_>) -> Option<String> {
     let year = digits(body, 4).filter(|year| (1100..2100).contains(year))?;
     let previous = here.previous?.trim_end_matches([',', '.']);
-    let month = |word: &str| MONTHS.iter().any(|month| *month == word);
+    let month = |word: &str| MONTHS.contains(&word);
     let day = here.previous?.ends_with(',') && digits(previous, 2).is_some_and(|day| (1..=31).contains(&day));
     let said_before = BEFORE_YEARS.contains(&previous.to_lowercase().as_str()) || month(previous) || day;
     // "in 1500 steps": something is counted.
