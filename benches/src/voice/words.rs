@@ -56,18 +56,8 @@ impl Errors {
     /// Of a transcript.
     pub fn of(reference: &str, hypothesis: &str) -> Self {
         let (reference, hypothesis) = (words(reference), words(hypothesis));
-        let mut row: Vec<usize> = (0..=hypothesis.len()).collect();
-        for (i, wanted) in reference.iter().enumerate() {
-            let mut diagonal = row[0];
-            row[0] = i + 1;
-            for (j, found) in hypothesis.iter().enumerate() {
-                let substituted = diagonal + usize::from(wanted != found);
-                diagonal = row[j + 1];
-                row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
-            }
-        }
         Self {
-            wrong: row[hypothesis.len()],
+            wrong: solo_testkit::edits(&reference, &hypothesis),
             said: reference.len(),
         }
     }

@@ -7,12 +7,13 @@
 //! Every committed turn ends in exactly one `Done` or `Failed`. Faults of one turn are `Failed` and the dialogue goes on;
 //! faults of the stream itself (no `open`, an empty message, a broken database) end it with a status.
 
+mod draft;
 mod messages;
 mod outbox;
 mod turn;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use solo_service::{CancellationToken, ErrorCode, IntoStatus, RequestContext};
@@ -24,6 +25,7 @@ use crate::dialogue::{Key, Settings};
 use crate::error::Error;
 use crate::gauges::Figure;
 use crate::reply::{Mind, Preparation, Question, Taken};
+use draft::{Draft, prepare};
 use outbox::Outbox;
 use turn::Turn;
 
@@ -43,27 +45,6 @@ enum End {
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         Self::Fault(error)
-    }
-}
-
-/// A reply that was prepared longer ago tells an old time, and knows nothing that was stored since.
-const DRAFT_STAYS_TRUE: Duration = Duration::from_secs(30);
-
-/// A reply that is prepared for what may be said.
-struct Draft {
-    /// Which draft of the stream it was, from 1.
-    number: u32,
-    text: String,
-    begun: Instant,
-    preparation: Preparation,
-    /// Bytes of the reply that the client was shown.
-    shown: usize,
-}
-
-impl Draft {
-    /// True when it was prepared for these words, and lately.
-    fn answers(&self, text: &str) -> bool {
-        same_words(&self.text, text) && self.begun.elapsed() < DRAFT_STAYS_TRUE
     }
 }
 
@@ -246,57 +227,6 @@ impl Session {
         }
     }
 
-    /// Prepares a reply to what may be said. The same words again change nothing; no words end it.
-    fn draft(&mut self, text: String) {
-        if self.turn.is_some() {
-            self.waiting = Some(text);
-            return;
-        }
-        if self.draft.as_ref().is_some_and(|draft| draft.answers(&text)) {
-            return;
-        }
-        self.drop_draft();
-        if text.trim().is_empty() || self.check(&text).is_err() {
-            // The commit will say what is wrong with it.
-            return;
-        }
-        let preparation = self.prepare(&text, self.mind.config.max_tokens, self.deadline());
-        self.draft = Some(Draft {
-            number: self.drafts,
-            text,
-            begun: Instant::now(),
-            preparation,
-            shown: 0,
-        });
-    }
-
-    /// Shows more of the draft, where that is wanted. One of which nothing will come is dropped, so that the same words
-    /// begin a new one.
-    async fn look_at_draft(&mut self) -> Result<(), End> {
-        let failure = self.draft.as_ref().and_then(|draft| draft.preparation.failure());
-        if let Some(error) = failure {
-            tracing::debug!(error = %solo_service::error::chain(error), "the draft failed");
-            self.drop_draft();
-        }
-        let Some(draft) = self.draft.as_mut().filter(|_| self.settings.shows_drafts) else {
-            return Ok(());
-        };
-        let text = draft.preparation.text_after(draft.shown);
-        if text.is_empty() {
-            return Ok(());
-        }
-        draft.shown += text.len();
-        let draft = draft.number;
-        self.tell("", Said::DraftText { draft, text }).await
-    }
-
-    fn drop_draft(&mut self) {
-        self.waiting = None;
-        if self.draft.take().is_some() {
-            self.mind.gauges.add(Figure::Wasted, 1);
-        }
-    }
-
     async fn commit(&mut self, id: &str, text: String, max_tokens: Option<u32>) -> Result<(), End> {
         convert::turn_id(id)?;
         self.check(&text)?;
@@ -360,15 +290,6 @@ impl Session {
         Ok(())
     }
 
-    /// Prepares what was drafted while a turn ran.
-    fn draft_what_waits(&mut self) {
-        if self.turn.is_none()
-            && let Some(text) = self.waiting.take()
-        {
-            self.draft(text);
-        }
-    }
-
     fn check(&self, text: &str) -> Result<(), Error> {
         let (chars, limit) = (text.chars().count(), self.mind.config.max_text_chars);
         match text.trim() {
@@ -428,17 +349,4 @@ async fn next_step(turn: &mut Option<Turn>) -> Option<Taken> {
         Some(turn) => turn.preparation.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// Works on the draft; never returns when there is none.
-async fn prepare(draft: &mut Option<Draft>) {
-    match draft {
-        Some(draft) => draft.preparation.advance().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// True when two texts differ at most in white space.
-fn same_words(left: &str, right: &str) -> bool {
-    left.split_whitespace().eq(right.split_whitespace())
 }

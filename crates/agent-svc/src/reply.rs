@@ -131,15 +131,13 @@ impl Preparation {
         self.stream.as_mut()?.next().await
     }
 
-    /// What the reply holds beyond its first `known` bytes, as far as it is prepared.
-    pub fn text_after(&self, known: usize) -> String {
-        let mut text = String::new();
-        for taken in &self.steps {
-            if let Ok(Step::Text(delta) | Step::Added(delta)) = &taken.step {
-                text.push_str(delta);
-            }
-        }
-        text.split_off(known.min(text.len()))
+    /// The reply's text in the steps that wait, from step `seen` on, and how many steps wait.
+    pub fn text_from(&self, seen: usize) -> (String, usize) {
+        let text = self.steps.iter().skip(seen).filter_map(|taken| match &taken.step {
+            Ok(Step::Text(text) | Step::Added(text)) => Some(text.as_str()),
+            _ => None,
+        });
+        (text.collect(), self.steps.len())
     }
 
     /// Why no reply will come of it, if that is known already.

@@ -6,6 +6,7 @@
 //! - [`pcm`]: bytes ↔ `i16` ↔ `f32`, and channels to one.
 //! - [`SampleRate`]: a rate that has been checked.
 //! - [`Resampler`]: a stream of samples at one rate to another.
+//! - [`Intake`]: bytes at a client's rate and channels to one channel at 16,000 Hz.
 //! - [`Framer`]: a stream cut into frames of equal length that know their position.
 //! - [`wav`]: RIFF WAVE files, read with suspicion, written also as an endless stream.
 //! - [`EchoCanceller`]: what the loudspeaker plays, taken out of what the microphone hears.
@@ -18,6 +19,7 @@
 
 mod echo;
 mod framer;
+mod intake;
 pub mod level;
 pub mod mel;
 pub mod pcm;
@@ -27,6 +29,7 @@ pub mod wav;
 
 pub use echo::{EchoCanceller, EchoOptions};
 pub use framer::{Frame, Framer};
+pub use intake::Intake;
 pub use rate::{SampleRate, SampleRateError};
 pub use resampler::{Resampler, resample, resample_i16};
 pub use wav::{Wav, WavError};

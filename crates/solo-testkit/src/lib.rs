@@ -18,6 +18,7 @@
 //! [`noise`] is sound in which nobody speaks, for what must stay silent.
 
 pub mod agent;
+mod edits;
 pub mod fixtures;
 pub mod gate;
 pub mod llm;
@@ -31,6 +32,7 @@ pub mod wait;
 pub mod wake;
 
 pub use agent::{AgentScript, AgentStep, FakeAgent};
+pub use edits::edits;
 pub use fixtures::{fixture, models_dir, require_model};
 pub use gate::Gate;
 pub use llm::{FakeLlm, LlmScript, LlmStep};

@@ -13,6 +13,7 @@
 //! conversation: after it, the next turn works.
 
 mod ahead;
+mod ending;
 mod listening;
 mod overhearing;
 mod replying;

@@ -47,8 +47,8 @@ pub(crate) struct Settings {
 pub(crate) struct PauseSettings {
     /// Silence after which somebody may have finished.
     pub(crate) candidate: u64,
-    /// Between two judgements whether they have.
-    pub(crate) judge_every: u64,
+    /// Between two judgements whether they have; `None`: nobody judges.
+    pub(crate) judge_every: Option<u64>,
 }
 
 /// What comes in.

@@ -6,6 +6,8 @@
 
 mod features;
 
+pub(crate) use features::SAMPLES;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -6,6 +6,7 @@
 //! is heard before the last is written.
 
 mod out;
+mod part;
 
 use std::ops::Range;
 use std::pin::pin;
@@ -24,10 +25,11 @@ use crate::config::Config;
 use crate::convert::{Manner, SPEED};
 use crate::encode::{self, Encoding};
 use crate::engine::{EngineKind, Made, SynthesisError, Utterance, VoiceFacts, Voices};
-use crate::normalise::{self, Word};
+use crate::normalise;
 use crate::ssml::{Item, Passage};
 use crate::units::{Unit, UnitCutter};
 use out::{Mouth, Step};
+use part::{Part, of_passage};
 
 /// Chunks that may wait for a slow listener before synthesis waits, too.
 const CHUNKS_AHEAD: usize = 64;
@@ -126,42 +128,6 @@ impl Summary {
 enum Next {
     Part { part: Part, at: Instant },
     Break(Duration),
-}
-
-/// A unit, and how it is said.
-struct Part {
-    unit: Unit,
-    /// The passage it belongs to, and where in the whole text that begins; `None` for plain text.
-    passage: Option<(Arc<Passage>, usize)>,
-    /// The sentence goes on after it.
-    joined: bool,
-}
-
-impl Part {
-    /// Where bytes of the text that was cut stand in what the caller sent.
-    fn sent(&self, range: Range<usize>) -> Range<usize> {
-        match &self.passage {
-            None => range,
-            Some((passage, base)) => passage.sent(range.start - base..range.end - base),
-        }
-    }
-
-    /// What is said of it, each word with its place in what the caller sent.
-    fn words(&self, language: &str) -> Vec<Word> {
-        let mut words = normalise::spoken(&self.unit, language);
-        if self.joined
-            && let Some(last) = words.last_mut()
-            && last.text.ends_with(char::is_alphanumeric)
-        {
-            // Keeps the voice up.
-            last.text.push(',');
-        }
-        let start = self.unit.range.start;
-        for word in &mut words {
-            word.from = self.sent(start + word.from.start..start + word.from.end);
-        }
-        words
-    }
 }
 
 /// Speaks with the voices of one worker.
@@ -426,20 +392,4 @@ enum Run {
     Made(Made),
     /// All of it is made; the time that took.
     Done(Duration),
-}
-
-/// Cuts a passage into units. Its last one may be in the middle of a sentence.
-fn of_passage(cutter: &mut UnitCutter, passage: Passage) -> Vec<Part> {
-    let base = cutter.offset();
-    let mut units = cutter.push(&passage.text);
-    units.extend(cutter.finish());
-    let ends = |text: &str| text.trim_end().ends_with(['.', '!', '?', '…']);
-    let passage = Arc::new(passage);
-    let last = units.len().saturating_sub(1);
-    let part = |(index, unit): (usize, Unit)| Part {
-        joined: passage.joined && index == last && !ends(&unit.text),
-        passage: Some((Arc::clone(&passage), base)),
-        unit,
-    };
-    units.into_iter().enumerate().map(part).collect()
 }

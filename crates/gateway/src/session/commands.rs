@@ -299,7 +299,7 @@ impl Session {
         {
             self.publish(turn, Fact::Speech(SpeechPayload { speaking: true }));
         }
-        if let Some(listen) = &self.listen
+        if let Some(listen) = &mut self.listen
             && let Err(error) = listen.playing(phase == Phase::Speaking)
         {
             self.listening_failed(&error);

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use solo_audio::{EchoCanceller, Resampler, SampleRate, pcm};
+use solo_audio::{EchoCanceller, Intake, Resampler, SampleRate};
 
 /// Samples that may be inside an echo canceller: an unfinished frame and its delay.
 const CANCELLER_HOLDS: usize = 160 + EchoCanceller::DELAY_SAMPLES;
@@ -23,10 +23,7 @@ struct Echo {
 
 /// One conversation's incoming audio.
 pub(crate) struct Ears {
-    channels: usize,
-    /// Bytes of an instant that is not complete yet.
-    carry: Vec<u8>,
-    resampler: Resampler,
+    intake: Intake,
     /// `None`: the client takes care of it.
     echo: Option<Echo>,
     kept: VecDeque<i16>,
@@ -40,9 +37,7 @@ impl Ears {
     pub(crate) fn new(rate: SampleRate, channels: u16, keep_seconds: u64) -> Self {
         let capacity = SampleRate::SPEECH.samples_in_ms(keep_seconds.saturating_mul(1000));
         Self {
-            channels: usize::from(channels.max(1)),
-            carry: Vec::new(),
-            resampler: Resampler::new(rate, SampleRate::SPEECH),
+            intake: Intake::new(rate, channels),
             echo: None,
             kept: VecDeque::new(),
             capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
@@ -84,16 +79,7 @@ impl Ears {
 
     /// Takes bytes, in pieces of any length, and gives the samples that are ready.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<i16> {
-        self.carry.extend_from_slice(bytes);
-        let whole = self.carry.len() - self.carry.len() % (2 * self.channels);
-        let (pairs, _) = self.carry[..whole].as_chunks::<2>();
-        let samples: Vec<i16> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
-        self.carry.drain(..whole);
-        let mono = match pcm::downmix_i16(&samples, self.channels as u16) {
-            Ok(mono) => mono,
-            Err(never) => unreachable!("whole instants were cut: {never}"),
-        };
-        let ready = self.resampler.push_i16(&mono);
+        let ready = self.intake.push(bytes);
         let ready = self.without_echo(ready);
         self.keep(&ready);
         ready
@@ -108,8 +94,7 @@ impl Ears {
 
     /// Gives what is still inside the resampler: the last milliseconds before a pause.
     pub(crate) fn flush(&mut self) -> Vec<i16> {
-        self.carry.clear();
-        let mut ready = self.resampler.flush_i16();
+        let mut ready = self.intake.flush();
         if self.echo.as_ref().is_some_and(|echo| echo.canceller.is_some()) {
             // What waits in the canceller for its frame to be full comes out before the silence does.
             ready.extend([0; CANCELLER_HOLDS]);
@@ -136,6 +121,8 @@ impl Ears {
 
 #[cfg(test)]
 mod tests {
+    use solo_audio::pcm;
+
     use super::*;
 
     #[test]

@@ -106,7 +106,10 @@ pub(crate) fn listen_config(message: Option<proto::ListenRequest>, stt: &Stt) ->
         partial_interval: (interval != 0).then(|| samples_of(interval)),
         pause: (candidate != 0).then(|| listen::PauseSettings {
             candidate: samples_of(candidate),
-            judge_every: samples_of(stt.config.turn_end.interval_ms),
+            judge_every: stt
+                .turn_model
+                .as_ref()
+                .map(|_| samples_of(stt.config.turn_end.interval_ms)),
         }),
         prompt: prompt(&config.prompt, &config.hot_words)?,
         auto_finalize: config.auto_finalize,

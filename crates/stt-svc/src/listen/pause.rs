@@ -2,7 +2,6 @@
 //! finished the pause sounds. Both are for nothing if somebody goes on; dropping them cancels them.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
@@ -108,7 +107,7 @@ impl Judge {
         if self.asked.is_some() {
             return;
         }
-        let (model, samples) = (model.clone(), Arc::new(pause.samples));
+        let (model, samples) = (model.clone(), pause.samples);
         self.asked = Some(Question {
             silence: pause.silence,
             heard: pause.heard,

@@ -3,7 +3,7 @@
 //! An utterance is kept as stretches that the engine can take: it is cut at 28 s, where voice was least likely, and
 //! where somebody paused for long without the turn being over. While nobody speaks only the pre-roll is kept.
 
-use std::collections::VecDeque;
+mod audio;
 
 use solo_audio::Framer;
 
@@ -12,8 +12,10 @@ use crate::endpoint::{Endpointer, Event};
 use crate::engine::MAX_WINDOW;
 use crate::error::SttError;
 use crate::gate::Reason;
+use crate::turn_end;
 use crate::vad::{FRAME, VoiceDetector};
 use crate::windows::CutFinder;
+use audio::Audio;
 
 /// Silence kept after the last voiced sample, in samples: 200 ms.
 const TAIL: u64 = 3_200;
@@ -42,7 +44,7 @@ pub(super) enum Step {
 /// A pause that may be the end of a turn.
 #[derive(Debug, PartialEq)]
 pub(super) struct Pause {
-    /// What was heard, the pause included: mono samples at 16,000 Hz, up to 8 s and more.
+    /// What was heard last, the pause included: mono samples at 16,000 Hz, at most as many as the model looks at.
     pub(super) samples: Vec<i16>,
     /// Samples since the last voiced one.
     pub(super) silence: u64,
@@ -96,7 +98,7 @@ pub(super) struct Session {
     auto_finalize: bool,
     partial_interval: Option<u64>,
     pausing: Option<PauseSettings>,
-    /// Somebody pauses: the silence after which it is judged again.
+    /// Somebody pauses: the silence after which it is judged again, [`u64::MAX`] for never.
     judge_at: Option<u64>,
     max_utterance: u64,
 }
@@ -267,18 +269,24 @@ impl Session {
         if silence < self.judge_at.unwrap_or(settings.candidate) {
             return;
         }
-        self.judge_at = Some(silence + settings.judge_every);
+        self.judge_at = Some(settings.judge_every.map_or(u64::MAX, |every| silence + every));
         if begins {
             let sample = voiced_end - 1;
             steps.push(Step::Say(Output::VoicePaused { sample, heard }));
             steps.push(Step::Rehearse(self.utterance(turn, voiced_end)));
         }
-        let samples = self.audio.range(turn.open.unwrap_or(voiced_end), heard);
-        steps.push(Step::Judge(Pause {
-            samples,
-            silence,
-            heard,
-        }));
+        if settings.judge_every.is_some() {
+            let from = turn
+                .open
+                .unwrap_or(voiced_end)
+                .max(heard.saturating_sub(turn_end::SAMPLES as u64));
+            let samples = self.audio.range(from, heard);
+            steps.push(Step::Judge(Pause {
+                samples,
+                silence,
+                heard,
+            }));
+        }
     }
 
     /// What was said up to `voiced_end`, ready for the engine.
@@ -375,39 +383,6 @@ impl Session {
         let recent = self.heard().saturating_sub(before_voice);
         self.audio
             .drop_before(self.turn.as_ref().and_then(|turn| turn.open).unwrap_or(recent));
-    }
-}
-
-/// The samples that are kept.
-#[derive(Default)]
-struct Audio {
-    first: u64,
-    samples: VecDeque<i16>,
-}
-
-impl Audio {
-    fn start_at(&mut self, first: u64) {
-        self.first = first;
-    }
-
-    fn push(&mut self, samples: &[i16]) {
-        self.samples.extend(samples);
-    }
-
-    fn drop_before(&mut self, position: u64) {
-        let count = (position.saturating_sub(self.first) as usize).min(self.samples.len());
-        self.samples.drain(..count);
-        self.first += count as u64;
-    }
-
-    /// The samples from `start` to before `end`, as far as they are kept.
-    fn range(&self, start: u64, end: u64) -> Vec<i16> {
-        let len = self.samples.len();
-        let index = |position: u64| (position.saturating_sub(self.first) as usize).min(len);
-        self.samples
-            .range(index(start)..index(end.max(start)))
-            .copied()
-            .collect()
     }
 }
 

@@ -10,7 +10,7 @@ use realfft::{RealFftPlanner, RealToComplex};
 use solo_audio::mel;
 
 /// Samples that are looked at: 8 s at 16,000 Hz.
-pub(super) const SAMPLES: usize = 128_000;
+pub(crate) const SAMPLES: usize = 128_000;
 /// Rows.
 pub(super) const MELS: usize = 80;
 /// Columns.

@@ -18,18 +18,7 @@ pub(crate) fn normalise(text: &str) -> Vec<String> {
 
 /// Edits between two texts.
 pub(crate) fn errors(reference: &str, hypothesis: &str) -> usize {
-    let (reference, hypothesis) = (normalise(reference), normalise(hypothesis));
-    let mut row: Vec<usize> = (0..=hypothesis.len()).collect();
-    for (i, wanted) in reference.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, found) in hypothesis.iter().enumerate() {
-            let substituted = diagonal + usize::from(wanted != found);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[hypothesis.len()]
+    solo_testkit::edits(&normalise(reference), &normalise(hypothesis))
 }
 
 /// Errors over the words of the reference.

@@ -4,7 +4,7 @@
 //! Every chunk says its format anew. Where that changes, what is inside the resampler is flushed and the stream goes on.
 
 use serde::Deserialize;
-use solo_audio::{Framer, Resampler, SampleRate, pcm};
+use solo_audio::{Framer, SampleRate, pcm};
 use solo_proto::audio::v1::AudioChunk;
 
 use crate::error::Error;
@@ -43,10 +43,7 @@ pub(super) struct Intake {
 /// Audio of one format.
 struct Source {
     format: Format,
-    channels: usize,
-    /// Bytes of an instant that is not complete yet.
-    carry: Vec<u8>,
-    resampler: Resampler,
+    intake: solo_audio::Intake,
 }
 
 impl Intake {
@@ -72,12 +69,12 @@ impl Intake {
         let mut source = match self.source.take() {
             Some(source) if source.format == format => source,
             Some(mut other) => {
-                self.pieces.push(&other.resampler.flush_i16());
+                self.pieces.push(&other.intake.flush());
                 Source::new(format)?
             }
             None => Source::new(format)?,
         };
-        self.pieces.push(&source.push(bytes));
+        self.pieces.push(&source.intake.push(bytes));
         self.source = Some(source);
         match self.limit {
             Some(limit) if self.pieces.position() > limit => Err(Error::Exhausted {
@@ -103,7 +100,7 @@ impl Intake {
     /// Ends the stream: the pieces that are left, the last one as short as it is.
     pub(super) fn finish(mut self) -> Vec<AudioChunk> {
         if let Some(mut source) = self.source.take() {
-            self.pieces.push(&source.resampler.flush_i16());
+            self.pieces.push(&source.intake.flush());
         }
         let mut rest: Vec<AudioChunk> = std::iter::from_fn(|| self.piece()).collect();
         let left = self.pieces.pending();
@@ -134,22 +131,8 @@ impl Source {
         };
         Ok(Self {
             format,
-            channels: channels as usize,
-            carry: Vec::new(),
-            resampler: Resampler::new(known, SampleRate::SPEECH),
+            intake: solo_audio::Intake::new(known, channels as u16),
         })
-    }
-
-    fn push(&mut self, bytes: &[u8]) -> Vec<i16> {
-        self.carry.extend_from_slice(bytes);
-        let whole = self.carry.len() - self.carry.len() % (2 * self.channels);
-        let (pairs, _) = self.carry[..whole].as_chunks::<2>();
-        let samples: Vec<i16> = pairs.iter().map(|pair| i16::from_le_bytes(*pair)).collect();
-        self.carry.drain(..whole);
-        match pcm::downmix_i16(&samples, self.channels as u16) {
-            Ok(mono) => self.resampler.push_i16(&mono),
-            Err(never) => unreachable!("whole instants were cut: {never}"),
-        }
     }
 }
 

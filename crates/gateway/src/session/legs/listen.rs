@@ -35,6 +35,8 @@ enum Input {
 /// A running listening.
 pub(in crate::session) struct ListenLeg {
     input: mpsc::Sender<Input>,
+    /// The assistant speaks, as far as stt-svc was told.
+    playing: bool,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -61,6 +63,7 @@ impl ListenLeg {
         let work = run(Arc::clone(gateway), caller, listening, ear, input);
         Self {
             input: sender,
+            playing: false,
             _task: gateway.tasks.spawn(span, work),
         }
     }
@@ -87,7 +90,10 @@ impl ListenLeg {
     ///
     /// # Errors
     /// As above.
-    pub(in crate::session) fn playing(&self, playing: bool) -> Result<(), Error> {
+    pub(in crate::session) fn playing(&mut self, playing: bool) -> Result<(), Error> {
+        if std::mem::replace(&mut self.playing, playing) == playing {
+            return Ok(());
+        }
         self.tell(Input::Playing(playing))
     }
 

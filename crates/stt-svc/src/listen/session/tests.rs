@@ -325,7 +325,7 @@ fn pausing(auto_finalize: bool) -> Session {
     let mut session = session(auto_finalize, Some(1_600));
     session.pausing = Some(PauseSettings {
         candidate: 1_600,
-        judge_every: 1_600,
+        judge_every: Some(1_600),
     });
     session
 }
@@ -390,4 +390,18 @@ fn what_is_forgotten_is_forgotten_with_what_was_ready() {
     feed(&mut session, &[tone(SECOND), silence(2_000)].concat());
     let steps = session.take(Input::Reset).unwrap();
     assert!(kinds(&steps).ends_with('f'), "{}", kinds(&steps));
+}
+
+#[test]
+fn where_nobody_judges_a_pause_has_its_words_all_the_same() {
+    let mut session = pausing(true);
+    session.pausing = Some(PauseSettings {
+        candidate: 1_600,
+        judge_every: None,
+    });
+    let steps = feed(
+        &mut session,
+        &[tone(SECOND), silence(4_000), tone(SECOND), silence(SECOND)].concat(),
+    );
+    assert_eq!(kinds(&steps), "SpdrpdED");
 }
