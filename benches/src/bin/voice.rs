@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use solo_benches::report::Sheet;
-use solo_benches::voice::report::{LOAD, STREAMS, STT_SHEET, Samples, TTS, TURNS};
+use solo_benches::voice::report::{ECHO, LOAD, PAUSES, STREAMS, STT_SHEET, Samples, TTS, TURNS};
 use solo_benches::voice::scenarios::{self, Scale, Stage};
 use solo_benches::voice::{LLM, THREADS, Who};
 use solo_benches::{profile, publish};
@@ -39,6 +39,10 @@ enum Part {
     Load,
     /// Many listening streams.
     Streams,
+    /// Pauses in the middle of sentences.
+    Pauses,
+    /// A loudspeaker in front of the microphone: about 17 minutes a round.
+    Echo,
 }
 
 impl Part {
@@ -49,6 +53,8 @@ impl Part {
             Self::Tts => TTS,
             Self::Load => LOAD,
             Self::Streams => STREAMS,
+            Self::Pauses => PAUSES,
+            Self::Echo => ECHO,
         }
     }
 
@@ -59,6 +65,8 @@ impl Part {
             Self::Tts => scenarios::tts(stage, samples, round).await,
             Self::Load => scenarios::load(stage, samples, round).await,
             Self::Streams => scenarios::streams(stage, samples, round).await,
+            Self::Pauses => scenarios::pauses(stage, samples, round).await,
+            Self::Echo => scenarios::echo(stage, samples, round).await,
         }
     }
 }

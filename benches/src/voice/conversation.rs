@@ -14,7 +14,7 @@ use solo_proto::gateway::v1::converse_response::Payload;
 use solo_proto::gateway::v1::gateway_service_client::GatewayServiceClient;
 use solo_proto::gateway::v1::session_control::Control;
 use solo_proto::gateway::v1::{
-    ConverseRequest, ConverseResponse, OpenSession, Played, SessionControl, TurnSummary, WakeMode,
+    ConverseRequest, ConverseResponse, OpenSession, Played, SessionControl, TextInput, TurnSummary, WakeMode,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -28,7 +28,7 @@ use super::microphone::{Microphone, leading_silence, ms_between};
 use super::peer::{Caller, Said};
 
 /// Rate of the replies' audio, in Hz: the voice's own, so that nobody resamples.
-const VOICE_RATE: u32 = 22_050;
+pub const VOICE_RATE: u32 = 22_050;
 /// Longest turn; then it counts as failed.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -114,6 +114,33 @@ impl Conversation {
         }));
     }
 
+    /// Writes something that is to be answered aloud.
+    pub fn ask(&self, text: &str) {
+        self.send(Request::Text(TextInput {
+            text: text.to_owned(),
+            speak: true,
+        }));
+    }
+
+    /// Says how much of the reply has been played, in samples.
+    pub fn played(&self, samples: u64) {
+        self.send(Request::Control(SessionControl {
+            control: Some(Control::Played(Played { samples })),
+        }));
+    }
+
+    /// What comes next. Can be given up while it waits: nothing is lost.
+    ///
+    /// # Errors
+    /// When the conversation is over.
+    pub async fn next(&mut self) -> Result<Payload, Failure> {
+        let message = self.responses.message().await;
+        let message = message.map_err(|status| Failure::Refused(status.message().to_owned()))?;
+        message
+            .and_then(|message| message.payload)
+            .ok_or_else(|| Failure::Refused("the conversation ended".into()))
+    }
+
     /// One turn.
     ///
     /// # Errors
@@ -125,9 +152,9 @@ impl Conversation {
         let mut speech = Speech::default();
         let mut transcript = String::new();
         loop {
-            let message = tokio::select! {
+            let payload = tokio::select! {
                 biased;
-                message = self.responses.message() => message,
+                payload = self.next() => payload?,
                 piece = microphone.next() => {
                     self.hear(&piece, microphone.position() - piece.len());
                     if Instant::now() > limit {
@@ -137,19 +164,12 @@ impl Conversation {
                 }
             };
             let at = Instant::now();
-            let message = message.map_err(|status| Failure::Refused(status.message().to_owned()))?;
-            let Some(payload) = message.and_then(|message| message.payload) else {
-                return Err(Failure::Refused("the conversation ended".into()));
-            };
             match payload {
                 Payload::Final(text) => transcript = text.text,
                 Payload::Audio(chunk) => {
                     let samples = pcm::from_s16le(&chunk.data).map_err(|odd| Failure::Refused(odd.to_string()))?;
                     speech.take(at, VOICE_RATE, &samples);
-                    let samples = speech.samples;
-                    self.send(Request::Control(SessionControl {
-                        control: Some(Control::Played(Played { samples })),
-                    }));
+                    self.played(speech.samples);
                 }
                 Payload::Rejected(rejected) => {
                     return Err(Failure::Refused(format!("{}: {:?}", rejected.reason, rejected.text)));

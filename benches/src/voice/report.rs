@@ -212,6 +212,85 @@ pub const STREAMS: Sheet<Who> = Sheet {
     ],
 };
 
+/// Pauses in the middle of sentences.
+pub const PAUSES: Sheet<Who> = Sheet {
+    columns: COLUMNS,
+    rows: &[
+        row_of("pauses cut", "{} sentences with a pause: cut off in it", 0, "pauses"),
+        row(
+            "pauses cut hesitating",
+            "half of them after a function word: cut off",
+            0,
+        ),
+        row("pauses cut between phrases", "half of them between phrases: cut off", 0),
+        row("pauses cut 300", "pauses of 300 ms: cut off", 0),
+        row("pauses cut 500", "500 ms", 0),
+        row("pauses cut 700", "700 ms", 0),
+        row("pauses cut 900", "900 ms", 0),
+        row("pauses cut 1200", "1,200 ms", 0),
+        row("pauses after", "who was not cut off: end of the turn after, p50, ms", 0),
+    ],
+    targets: &[target(
+        "cut off: ≤ 0.5 × 500 ms of silence alone",
+        ("pauses cut", Who::Ours),
+        ("pauses cut", Who::Peer),
+        Limit::AtMost(0.5),
+    )],
+};
+
+/// A loudspeaker in front of the microphone.
+pub const ECHO: Sheet<Who> = Sheet {
+    columns: &[(Who::Ours, "Solo")],
+    rows: &[
+        row("echo spoken", "the assistant speaks alone, s", 0),
+        row("echo false", "it interrupts itself", 0),
+        row("echo wakes", "it hears a keyword in itself", 0),
+        row(
+            "echo interruptions",
+            "people speak into its speech, as loud as its echo",
+            0,
+        ),
+        row("echo caught", "it stops, %", 1),
+        row("echo noticed p50", "it stops after the first sound, p50, ms", 0),
+        row("echo noticed p95", "the same, p95, ms", 0),
+        row_of(
+            "echo obeyed",
+            "of {} times \"stop\", \"wait, no\" and the like it stops",
+            0,
+            "echo stops",
+        ),
+        row_of(
+            "echo disturbed",
+            "of {} nods (\"mm-hmm\"), coughs and doors so many stop it",
+            0,
+            "echo nods",
+        ),
+    ],
+    targets: &[
+        bound("it interrupts itself: 0", ("echo false", Who::Ours), Limit::AtMost(0.0)),
+        bound(
+            "it hears a keyword in itself: 0",
+            ("echo wakes", Who::Ours),
+            Limit::AtMost(0.0),
+        ),
+        bound(
+            "interruptions caught: ≥ 95 %",
+            ("echo caught", Who::Ours),
+            Limit::AtLeast(95.0),
+        ),
+        bound(
+            "\"stop\" that is not obeyed: 0",
+            ("echo disobeyed", Who::Ours),
+            Limit::AtMost(0.0),
+        ),
+        bound(
+            "nods, coughs and doors that stop it: 0",
+            ("echo disturbed", Who::Ours),
+            Limit::AtMost(0.0),
+        ),
+    ],
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,15 +1,21 @@
 //! What is measured. Each scenario takes one round on the [`Stage`] and records what it saw.
 
+mod echo;
 mod load;
+mod pauses;
 mod streams;
 mod stt;
 mod tts;
 mod turns;
 
+use std::time::Duration;
+
 use solo_tests::Stack;
 use tonic::transport::{Channel, Endpoint};
 
+pub use echo::echo;
 pub use load::load;
+pub use pauses::pauses;
 pub use streams::streams;
 pub use stt::stt;
 pub use tts::tts;
@@ -35,6 +41,12 @@ pub struct Scale {
     pub conversations: usize,
     /// Streams at once.
     pub streams: usize,
+    /// Sentences of a kind that are said with a pause in them.
+    pub sentences: usize,
+    /// How long the assistant speaks into its own microphone.
+    pub echo: Duration,
+    /// Most sounds of a kind that are made while it speaks.
+    pub sounds: usize,
 }
 
 impl Scale {
@@ -44,6 +56,9 @@ impl Scale {
         texts: 5,
         conversations: 3,
         streams: 20,
+        sentences: 10,
+        echo: Duration::from_secs(600),
+        sounds: usize::MAX,
     };
     /// To see that all of it works.
     pub const QUICK: Self = Self {
@@ -51,7 +66,15 @@ impl Scale {
         texts: 1,
         conversations: 2,
         streams: 4,
+        sentences: 2,
+        echo: Duration::from_secs(20),
+        sounds: 2,
     };
+
+    /// Leaves as many as fit.
+    fn cut<T>(self, sounds: &mut Vec<T>) {
+        sounds.truncate(self.sounds);
+    }
 }
 
 /// Both contenders, loaded and warm, and what is said to them.

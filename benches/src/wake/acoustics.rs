@@ -48,6 +48,17 @@ impl Room {
         if self == Self::Dry {
             return speech.to_vec();
         }
+        let mut out = vec![0.0; speech.len()];
+        for (at, gain) in self.pulses(random) {
+            for (out, x) in out.iter_mut().skip(at).zip(speech) {
+                *out += gain * x;
+            }
+        }
+        out
+    }
+
+    /// Its impulse response: when each pulse comes, in samples, and how strong it is. The direct sound comes first.
+    pub fn pulses(self, random: &mut Random) -> Vec<(usize, f32)> {
         let length = (self.seconds() * RATE as f32) as usize;
         // 800 pulses a second, each at a random place of its own span.
         let span = RATE / 800;
@@ -59,13 +70,7 @@ impl Room {
             let sign = if random.bits() & 1 == 0 { 1.0 } else { -1.0 };
             pulses.push((at, 0.25 * sign * fall));
         }
-        let mut out = vec![0.0; speech.len()];
-        for (at, gain) in pulses {
-            for (out, x) in out.iter_mut().skip(at).zip(speech) {
-                *out += gain * x;
-            }
-        }
-        out
+        pulses
     }
 }
 

@@ -131,6 +131,9 @@ pub(crate) fn settings(manner: &Manner, config: &Config) -> Settings {
         turn_end: TurnEnd {
             probability: config.voice.end_probability,
             silence: ms(config.voice.end_silence_ms),
+            doubt: ms(config.voice.doubt_silence_ms),
+            reads: config.voice.candidate_ms > 0,
+            open_words: config.voice.open_words.clone(),
         },
         barge_in: config.voice.barge_in.then(|| BargeIn {
             voice: ms(config.voice.barge_in_ms),

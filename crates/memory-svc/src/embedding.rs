@@ -1,14 +1,15 @@
 //! Text becomes vectors: the [`Embedder`] trait, its engines, and the thread they run on.
 //!
-//! One engine, one thread. A query must not wait for a long document: a document is embedded in small batches of which at
-//! most one is queued at a time, whatever the number of documents, so a query waits for about one batch at most.
+//! One engine, one thread. A query must not wait for a document: documents have an engine of their own where that is possible
+//! (the weights are shared), on threads that let others go first. Where it is not, a document is embedded in small batches of
+//! which at most one is queued at a time, whatever the number of documents, so that a query waits for about one batch at most.
 
 pub mod candle;
 
 use std::fmt;
 use std::sync::Arc;
 
-use solo_service::{CancelToken, Context, GlobalConfig, StartupError, Worker};
+use solo_service::{CancelToken, Context, GlobalConfig, StartupError, Worker, cpu};
 use tokio::sync::Semaphore;
 
 use crate::config::{Config, EngineKind};
@@ -18,6 +19,15 @@ use crate::error::Error;
 pub trait Embedder: Send + 'static {
     /// The embeddings of `texts`, in their order: unit vectors of [`Identity::dimension`] components.
     fn embed(&mut self, texts: &[String], cancel: &CancelToken) -> Result<Vec<Vec<f32>>, EmbeddingError>;
+
+    /// A second one on the same weights, for work that may wait, whose threads let others go first; `None`: there can be only
+    /// one.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    fn another(&self) -> Result<Option<Box<dyn Embedder>>, StartupError> {
+        Ok(None)
+    }
 }
 
 /// Counts tokens as the embedding model does.
@@ -83,6 +93,8 @@ pub fn from_config(config: &Config, global: &GlobalConfig) -> Result<Loader, Sta
 #[derive(Clone)]
 pub struct Embeddings {
     worker: Worker<Box<dyn Embedder>>,
+    /// The same as `worker` where there can be only one.
+    document_worker: Worker<Box<dyn Embedder>>,
     counter: Arc<dyn TokenCounter>,
     identity: Identity,
     batch: usize,
@@ -114,9 +126,21 @@ impl Embeddings {
             }
         };
         let worker = Worker::start(context, "embeddings", config.queue, load).await?;
+        let another = worker.run(|embedder, _| embedder.another()).await;
+        let document_worker = match another.map_err(StartupError::other)?? {
+            Some(embedder) => {
+                let load = move || {
+                    cpu::let_others_go_first();
+                    Ok(embedder)
+                };
+                Worker::start(context, "document-embeddings", config.queue, load).await?
+            }
+            None => worker.clone(),
+        };
         let batch = config.embedding.batch.max(1);
         Ok(Self {
             worker,
+            document_worker,
             counter,
             identity,
             batch,
@@ -136,7 +160,7 @@ impl Embeddings {
 
     /// The embedding of one short text, as soon as the engine is free.
     pub async fn query(&self, text: String) -> Result<Vec<f32>, Error> {
-        let mut vectors = self.run(vec![text]).await?;
+        let mut vectors = run(&self.worker, vec![text]).await?;
         vectors.pop().ok_or_else(|| missing().into())
     }
 
@@ -160,7 +184,7 @@ impl Embeddings {
                 .acquire()
                 .await
                 .map_err(|closed| EmbeddingError::Engine(closed.into()))?;
-            vectors.extend(self.run(batch).await?);
+            vectors.extend(run(&self.document_worker, batch).await?);
             drop(turn);
             if vectors.len() != wanted {
                 return Err(missing().into());
@@ -168,13 +192,12 @@ impl Embeddings {
             progress(vectors.len());
         }
     }
+}
 
-    async fn run(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, Error> {
-        Ok(self
-            .worker
-            .run(move |embedder, cancel| embedder.embed(&texts, cancel))
-            .await??)
-    }
+async fn run(worker: &Worker<Box<dyn Embedder>>, texts: Vec<String>) -> Result<Vec<Vec<f32>>, Error> {
+    Ok(worker
+        .run(move |embedder, cancel| embedder.embed(&texts, cancel))
+        .await??)
 }
 
 fn missing() -> EmbeddingError {

@@ -1,6 +1,21 @@
-//! Refuses, in a sentence, a CPU that this binary was not compiled for: better than dying of an illegal instruction.
+//! What a process has to know of its processors: whether they can run it at all, and who goes first where there are too few.
 
-/// What the CPU lacks of what this binary was compiled for; empty: nothing.
+/// By how much work that may wait steps back, in steps of `nice`: against one thread that does not, it gets a tenth of the time.
+const STEPS_BACK: i32 = 10;
+
+/// Lets all other work go first: lowers the priority of the calling thread and of the threads that it will start.
+///
+/// Priorities of single threads are Linux's; elsewhere nothing changes. They cannot be raised again without privileges, so
+/// this is for threads that never do anything else.
+pub fn let_others_go_first() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, STEPS_BACK) {
+        tracing::warn!(%error, "work that may wait competes with work that may not");
+    }
+}
+
+/// What the CPU lacks of what this binary was compiled for; empty: nothing. A sentence is better than dying of an illegal
+/// instruction.
 ///
 /// Asks the CPU itself: `is_x86_feature_detected!` answers from the compile-time features where they are set.
 #[cfg(target_arch = "x86_64")]
@@ -38,6 +53,21 @@ pub fn missing_features() -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_lets_others_go_first_does_so_alone() {
+        let priority = || rustix::process::getpriority_process(None).unwrap();
+        let before = priority();
+        let (own, started) = std::thread::spawn(move || {
+            super::let_others_go_first();
+            (priority(), std::thread::spawn(priority).join().unwrap())
+        })
+        .join()
+        .unwrap();
+        assert_eq!((own, started), (super::STEPS_BACK, super::STEPS_BACK));
+        assert_eq!(priority(), before);
+    }
+
     #[test]
     fn the_machine_that_runs_the_tests_can_run_them() {
         assert_eq!(super::missing_features(), Vec::<&str>::new());

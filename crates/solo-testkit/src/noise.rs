@@ -42,6 +42,8 @@ pub enum Noise {
     Keyboard,
     /// Somebody breathes near the microphone.
     Breathing,
+    /// Somebody coughs.
+    Coughs,
     /// Doors fall shut, far and near.
     Doors,
     /// Cutlery and dishes: short ringing tones.
@@ -52,7 +54,7 @@ pub enum Noise {
 
 impl Noise {
     /// All kinds.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Silence,
         Self::Floor,
         Self::White,
@@ -65,6 +67,7 @@ impl Noise {
         Self::Drums,
         Self::Keyboard,
         Self::Breathing,
+        Self::Coughs,
         Self::Doors,
         Self::Dishes,
         Self::Alarms,
@@ -85,6 +88,7 @@ impl Noise {
             Self::Drums => "drums",
             Self::Keyboard => "keyboard",
             Self::Breathing => "breathing",
+            Self::Coughs => "coughs",
             Self::Doors => "doors",
             Self::Dishes => "dishes",
             Self::Alarms => "alarms",
@@ -109,6 +113,7 @@ impl Noise {
             Self::Drums => pcm(&happenings::drums(length, random)),
             Self::Keyboard => pcm(&happenings::keyboard(length, random)),
             Self::Breathing => pcm(&happenings::breathing(length, random)),
+            Self::Coughs => pcm(&happenings::coughs(length, random)),
             Self::Doors => pcm(&happenings::doors(length, random)),
             Self::Dishes => pcm(&happenings::dishes(length, random)),
             Self::Alarms => pcm(&happenings::alarms(length, random)),
@@ -116,10 +121,12 @@ impl Noise {
     }
 }
 
-/// `duration` of all kinds in equal parts, one after another: silence first, then what is heard in rooms.
+/// `duration` of what no mouth makes (all kinds but coughs: recognition writes "oh" for one) in equal parts, one after another:
+/// silence first, then what is heard in rooms.
 pub fn medley(duration: Duration, seed: u64) -> Vec<i16> {
-    let part = duration / Noise::ALL.len() as u32;
-    let mut samples: Vec<i16> = Noise::ALL.iter().flat_map(|noise| noise.samples(part, seed)).collect();
+    let kinds = Noise::ALL.into_iter().filter(|noise| *noise != Noise::Coughs);
+    let part = duration / kinds.clone().count() as u32;
+    let mut samples: Vec<i16> = kinds.flat_map(|noise| noise.samples(part, seed)).collect();
     // What rounding took is silence.
     samples.resize(samples_of(duration), 0);
     samples

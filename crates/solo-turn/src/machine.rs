@@ -16,6 +16,7 @@ mod ahead;
 mod ending;
 mod listening;
 mod overhearing;
+mod pause;
 mod replying;
 
 use std::time::Duration;

@@ -47,12 +47,19 @@ pub struct Settings {
 }
 
 /// When a pause is the end of a turn.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TurnEnd {
-    /// Probability from which who paused has finished.
+    /// Probability from which who paused sounds finished.
     pub probability: f32,
     /// Silence that has to pass all the same.
     pub silence: Duration,
+    /// Silence that has to pass where voice and words do not agree.
+    pub doubt: Duration,
+    /// Whether the words count, too. They must come in each pause ([`Event::Candidate`](crate::Event::Candidate)): before
+    /// them, nothing ends.
+    pub reads: bool,
+    /// Words after which something is missing ("the", "and").
+    pub open_words: Vec<String>,
 }
 
 /// When speech interrupts a reply.
@@ -81,6 +88,9 @@ impl Default for Settings {
             turn_end: TurnEnd {
                 probability: 0.5,
                 silence: Duration::from_millis(200),
+                doubt: Duration::from_millis(600),
+                reads: false,
+                open_words: Vec::new(),
             },
             barge_in: None,
             stop_phrases: Vec::new(),

@@ -1,4 +1,4 @@
-//! What words mean for the turn before anybody understands them: stop, go on, or an echo of the assistant itself.
+//! What words mean for the turn before anybody understands them: stop, go on, more to come, or an echo of the assistant itself.
 
 /// Share of the words that an echo has in common with what is being spoken, in the same order.
 const ECHO_SHARE: f64 = 0.6;
@@ -34,6 +34,33 @@ pub(crate) fn is_only(text: &str, phrases: &[String]) -> bool {
         }
     }
     !words.is_empty()
+}
+
+/// How a text ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// As a sentence does.
+    Whole,
+    /// In the middle of nothing, but without a sentence's end: recognition writes one where it hears one.
+    Bare,
+    /// Something is missing.
+    Open,
+}
+
+/// How a text ends, where nobody has finished after one of the `open` words.
+pub(crate) fn ending(text: &str, open: &[String]) -> Ending {
+    let text = text.trim_end_matches(|c: char| c.is_whitespace() || ['"', '\'', '”', '’', '»', ')'].contains(&c));
+    let goes_on = ["...", "…", "-", "–", "—", ",", ":", ";"]
+        .iter()
+        .any(|mark| text.ends_with(mark));
+    let word = plain(text).pop().unwrap_or_default();
+    if goes_on || open.iter().any(|open| open.to_lowercase() == word) {
+        Ending::Open
+    } else if text.ends_with(['.', '?', '!', '。', '？', '！', '।', '؟']) {
+        Ending::Whole
+    } else {
+        Ending::Bare
+    }
 }
 
 /// True when two texts have the same words, whatever their punctuation and case.
@@ -100,6 +127,20 @@ mod tests {
         assert!(!is_only("yeah but", &nods));
         assert!(!is_only("", &nods));
         assert!(!is_only("...", &nods));
+    }
+
+    #[test]
+    fn what_is_missing_is_missed() {
+        let open = list(&["the", "and", "How"]);
+        for text in ["What is the?", "bread and", "The", "to be...", "self-", "First,", "how"] {
+            assert_eq!(ending(text, &open), Ending::Open, "{text}");
+        }
+        for text in ["What is the time?", "Stop!", "He said \"no.\" ", "はい。", "Breathe."] {
+            assert_eq!(ending(text, &open), Ending::Whole, "{text}");
+        }
+        for text in ["ten of clubs", "breathe", "", "7"] {
+            assert_eq!(ending(text, &open), Ending::Bare, "{text}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod devices;
 pub mod ears;
+mod faltering;
 pub mod microphone;
 pub mod pair;
 pub mod queue;

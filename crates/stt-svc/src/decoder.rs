@@ -3,11 +3,14 @@
 //! Callers that may be told "busy" are refused when the queue is full (the first piece of a recording); callers that
 //! have already promised an answer wait in line (the end of an utterance, later pieces), first come first served, so that
 //! load shows as latency and no audio is dropped. Partial transcripts only take the engine when it is idle.
+//!
+//! Recordings have an engine of their own where that is possible (the weights are shared), on a thread that lets others go
+//! first: nobody who speaks waits behind half a minute of a recording.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use solo_service::{Context, StartupError, StatusBoard, Worker, WorkerError};
+use solo_service::{Context, StartupError, StatusBoard, Worker, WorkerError, cpu};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::{Config, GateConfig};
@@ -20,6 +23,7 @@ const RTF_WEIGHT: f64 = 0.2;
 /// How long to wait when the queue holds only jobs whose callers have gone: the engine throws them out by itself.
 const ABANDONED_JOBS: Duration = Duration::from_millis(10);
 const WORKER: &str = "whisper";
+const FILE_WORKER: &str = "whisper-files";
 
 /// What to do when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,7 @@ pub(crate) enum Verdict {
 #[derive(Clone)]
 pub(crate) struct Decoder {
     worker: Worker<Box<dyn SpeechToText>>,
+    name: &'static str,
     info: Arc<EngineInfo>,
     gate: Arc<GateConfig>,
     /// One for each job that may wait, and one for the job that runs.
@@ -81,12 +86,34 @@ impl Decoder {
             .map_err(StartupError::other)?;
         Ok(Self {
             worker,
+            name: WORKER,
             info: Arc::new(info),
             gate: Arc::new(config.gate.clone()),
             places: Arc::new(Semaphore::new(config.queue + 1)),
             queue: config.queue,
             status: context.status.clone(),
             real_time_factor: Arc::default(),
+        })
+    }
+
+    /// The way to a second engine for work that may wait; this one where there can be no second.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    pub(crate) async fn for_recordings(&self, context: &Context) -> Result<Self, StartupError> {
+        let another = self.worker.run(|engine, _| engine.another()).await;
+        let Some(engine) = another.map_err(StartupError::other)?.map_err(StartupError::other)? else {
+            return Ok(self.clone());
+        };
+        let load = move || {
+            cpu::let_others_go_first();
+            Ok(engine as Box<dyn SpeechToText>)
+        };
+        Ok(Self {
+            worker: Worker::start(context, FILE_WORKER, self.queue, load).await?,
+            name: FILE_WORKER,
+            places: Arc::new(Semaphore::new(self.queue + 1)),
+            ..self.clone()
         })
     }
 
@@ -158,7 +185,7 @@ impl Decoder {
             Patience::Wait => Ok(self.places.acquire().await.expect("the semaphore is never closed")),
             Patience::Refuse => self.places.try_acquire().map_err(|_| {
                 WorkerError::QueueFull {
-                    worker: WORKER,
+                    worker: self.name,
                     capacity: self.queue,
                 }
                 .into()

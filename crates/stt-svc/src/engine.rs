@@ -23,6 +23,14 @@ pub trait SpeechToText {
     /// # Errors
     /// [`EngineError::Cancelled`] after a cancel, anything else when the engine fails.
     fn transcribe(&mut self, request: &Request, cancel: &CancelToken) -> Result<Decoded, EngineError>;
+
+    /// A second one on the same weights, for work that may wait; `None`: there can be only one.
+    ///
+    /// # Errors
+    /// When there is no room for it.
+    fn another(&self) -> Result<Option<Box<dyn SpeechToText + Send>>, EngineError> {
+        Ok(None)
+    }
 }
 
 /// What an engine is and can.

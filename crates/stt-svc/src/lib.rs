@@ -3,8 +3,8 @@
 //! Two ways in. A **file** (`media` decodes it, `windows` cuts it where nobody speaks, `transcribe` gives the pieces
 //! to the engine one by one) and **live audio** (`vad` says how likely each 32 ms are voice, `endpoint` makes starts
 //! and ends of that, `turn_end` says how finished a pause sounds, `listen` keeps the utterance and decides what to
-//! decode). Both end in `decoder`: the one engine,
-//! on its own thread behind a bounded queue, and `gate`, which refuses to believe words where nobody spoke.
+//! decode). Both end in `decoder`: an engine on its own thread behind a bounded queue, and `gate`, which refuses to believe
+//! words where nobody spoke.
 //!
 //! Everything between `grpc` and the engine speaks in sample positions of 16 kHz mono, never in clocks; that is why it
 //! can be tested without one.
@@ -22,6 +22,7 @@ mod language;
 mod listen;
 mod media;
 mod network;
+mod spectrogram;
 mod transcribe;
 mod turn_end;
 mod vad;
@@ -73,6 +74,7 @@ pub async fn build_with(
     context.status.set_model(config.model.clone());
     let turn_model = TurnModel::from_config(&config.turn_end.model, &context.global.models_dir)?;
     let decoder = Decoder::start(&config, &context, load).await?;
+    let file_decoder = decoder.for_recordings(&context).await?;
     language::check_configured(&config.language, decoder.info())?;
     context.status.set_engine(decoder.info().engine);
     let listen_slots = Arc::new(Semaphore::new(config.max_streams));
@@ -81,6 +83,7 @@ pub async fn build_with(
         config: Arc::new(config),
         context,
         decoder,
+        file_decoder,
         live_voice,
         file_voice,
         turn_model,
@@ -96,6 +99,7 @@ struct Stt {
     config: Arc<Config>,
     context: Context,
     decoder: Decoder,
+    file_decoder: Decoder,
     live_voice: VoiceModel,
     file_voice: VoiceModel,
     /// `None`: silence alone tells when a turn is over.

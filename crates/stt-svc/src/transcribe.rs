@@ -96,7 +96,7 @@ pub(crate) fn run(stt: Stt, settings: Settings, bytes: Vec<u8>) -> impl Stream<I
                 word_times: settings.word_times,
                 full_window: false,
             };
-            let verdict = stt.decoder.decode(request, patience).await?;
+            let verdict = stt.file_decoder.decode(request, patience).await?;
             patience = Patience::Wait;
             let (start_ms, end_ms) = (ms(window.start), ms(window.end));
             match verdict {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config as BertConfig};
-use solo_service::{CancelToken, StartupError};
+use solo_service::{CancelToken, StartupError, cpu};
 use tokenizers::{Tokenizer, TruncationParams};
 
 use super::{Embedder, EmbeddingError, Identity, Loader, TokenCounter};
@@ -102,9 +102,10 @@ impl TokenCounter for WordPiece {
 
 /// The model, loaded.
 struct Bert {
-    model: BertModel,
+    model: Arc<BertModel>,
     tokenizer: Tokenizer,
     device: Device,
+    threads: usize,
     one: rayon::ThreadPool,
     many: rayon::ThreadPool,
 }
@@ -122,11 +123,12 @@ impl Bert {
         let model = VarBuilder::from_buffered_safetensors(content, DType::F32, &device)
             .and_then(|tensors| BertModel::load(tensors, config))
             .map_err(|error| damaged(name, &weights, &error.to_string()))?;
-        let (one, many) = (pool(1)?, pool(threads)?);
+        let (one, many) = (pool(1, || ())?, pool(threads, || ())?);
         Ok(Self {
-            model,
+            model: Arc::new(model),
             tokenizer,
             device,
+            threads,
             one,
             many,
         })
@@ -156,10 +158,12 @@ impl Bert {
     }
 }
 
-fn pool(threads: usize) -> Result<rayon::ThreadPool, StartupError> {
+/// `begin` is the first thing that each thread does.
+fn pool(threads: usize, begin: fn()) -> Result<rayon::ThreadPool, StartupError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads.max(1))
         .thread_name(|index| format!("embed-{index}"))
+        .start_handler(move |_| begin())
         .build()
         .map_err(StartupError::other)
 }
@@ -186,5 +190,17 @@ impl Embedder for Bert {
         };
         pool.install(|| engine.forward(&encoded))
             .map_err(|error| EmbeddingError::Engine(error.into()))
+    }
+
+    fn another(&self) -> Result<Option<Box<dyn Embedder>>, StartupError> {
+        let pool = |threads| pool(threads, cpu::let_others_go_first);
+        Ok(Some(Box::new(Self {
+            model: Arc::clone(&self.model),
+            tokenizer: self.tokenizer.clone(),
+            device: self.device.clone(),
+            threads: self.threads,
+            one: pool(1)?,
+            many: pool(self.threads)?,
+        })))
     }
 }

@@ -221,6 +221,35 @@ pub(super) fn breathing(length: usize, random: &mut Random) -> Vec<f32> {
     out
 }
 
+pub(super) fn coughs(length: usize, random: &mut Random) -> Vec<f32> {
+    let mut out = room(length, random);
+    let mut at = seconds(random.between(0.2, 0.8));
+    while at < length {
+        let strength = random.between(0.05, 0.16);
+        for _ in 0..1 + random.below(3) {
+            cough(&mut out, at, strength, random);
+            at += seconds(random.between(0.32, 0.45));
+        }
+        at += seconds(random.between(1.0, 4.0));
+    }
+    out
+}
+
+/// The glottis bursts open; air rushes through the throat's bands; the folds close again and buzz a little.
+fn cough(out: &mut [f32], at: usize, strength: f32, random: &mut Random) {
+    let pitch = random.between(110.0, 220.0);
+    let mut bands = [450.0, 1_100.0, 2_400.0, 3_600.0].map(|hz| Band::new(hz + random.between(-80.0, 80.0)));
+    for (index, sample) in out.iter_mut().skip(at).take(seconds(0.3)).enumerate() {
+        let time = index as f32 / RATE as f32;
+        let burst = (time / 0.006).min(1.0) * (-time / 0.045).exp();
+        let rush = 0.35 * (-time / 0.09).exp();
+        let buzz = if turns(pitch, index).fract() < 0.1 { 2.0 } else { 0.0 };
+        let close = 0.25 * (-((time - 0.22) / 0.03).powi(2)).exp() * buzz;
+        let air = (burst + rush) * random.normal() + close;
+        *sample += strength * bands.iter_mut().map(|band| band.pass(air)).sum::<f32>();
+    }
+}
+
 /// A resonator of two poles, 250 Hz wide, of about unit gain at its centre.
 struct Band {
     turn: f32,

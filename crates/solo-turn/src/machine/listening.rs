@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ahead::Ahead;
+use super::pause::Pause;
 use super::{Machine, Replying, State};
 use crate::command::{Command, ListenFrom, Notice, Phase};
 use crate::event::{Event, TurnId};
@@ -33,9 +34,7 @@ pub(super) struct Listening {
     /// Somebody has spoken.
     pub(super) spoke: bool,
     /// Who speaks pauses.
-    pausing: bool,
-    /// Who pauses has finished, if nobody speaks until then.
-    ends_at: Option<Duration>,
+    pub(super) pause: Option<Pause>,
     /// What is prepared in case that the pause is the end.
     pub(super) ahead: Option<Ahead>,
     /// Silence has set in, or the button was let go: words are waited for.
@@ -60,8 +59,7 @@ impl Listening {
             voice: None,
             voice_since: now,
             spoke: false,
-            pausing: false,
-            ends_at: None,
+            pause: None,
             ahead: None,
             deciding: false,
             finalized: false,
@@ -72,7 +70,8 @@ impl Listening {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Duration> {
-        match (self.deadline, self.ends_at) {
+        let ends_at = self.pause.as_ref().and_then(|pause| pause.ends_at);
+        match (self.deadline, ends_at) {
             (Some(deadline), Some(ends_at)) => Some(deadline.min(ends_at)),
             (deadline, ends_at) => deadline.or(ends_at),
         }
@@ -80,7 +79,7 @@ impl Listening {
 
     pub(super) fn phase(&self) -> Phase {
         match self {
-            Self { deciding: true, .. } | Self { pausing: true, .. } => Phase::Deciding,
+            Self { deciding: true, .. } | Self { pause: Some(_), .. } => Phase::Deciding,
             Self {
                 origin: Origin::Open,
                 spoke: false,
@@ -94,8 +93,7 @@ impl Listening {
     pub(super) fn resume(&mut self, deadline: Duration) {
         self.deciding = false;
         self.finalized = false;
-        self.pausing = false;
-        self.ends_at = None;
+        self.pause = None;
         self.endpoint = None;
         self.deadline = Some(deadline);
     }
@@ -111,27 +109,32 @@ impl Listening {
     pub(super) fn note_voice(&mut self, sample: u64, now: Duration) {
         (self.voice, self.voice_since) = (Some(sample), now);
         self.spoke = true;
-        (self.pausing, self.ends_at) = (false, None);
+        self.pause = None;
     }
 
     /// Who speaks pauses.
     pub(super) fn note_pause(&mut self, sample: u64) {
         if self.voice.is_some() {
             self.last_voiced = Some(sample);
-            self.pausing = true;
+            self.pause = Some(Pause::default());
         }
     }
 
     /// Who paused goes on.
     pub(super) fn note_resumed(&mut self) {
-        (self.pausing, self.ends_at) = (false, None);
+        self.pause = None;
     }
 
     /// Nobody speaks any more.
     pub(super) fn note_silence(&mut self, sample: u64) {
         self.voice = None;
         self.last_voiced = Some(sample);
-        (self.pausing, self.ends_at) = (false, None);
+        self.pause = None;
+    }
+
+    /// True when a pause can be the end.
+    pub(super) fn may_end(&self) -> bool {
+        self.auto_end() && !self.finalized
     }
 
     /// True when recognition ends utterances by itself.
@@ -181,7 +184,7 @@ impl Machine {
         }
         listening.finalized = true;
         listening.deciding = true;
-        listening.ends_at = None;
+        listening.pause = None;
         listening.endpoint.get_or_insert(now);
         listening.deadline = Some(now + self.settings.final_timeout);
         self.commands.push(Command::FinalizeListening { turn: listening.turn });
@@ -233,7 +236,9 @@ impl Machine {
             } => self.on_turn_end(probability, silence, now),
             Event::Candidate { text, .. } if words::any(&text) => {
                 let text = listening.words_with(&text);
+                let reads = words::ending(&text, &self.settings.turn_end.open_words);
                 self.draft(text, now);
+                self.on_words_of_pause(reads, now);
             }
             Event::VoiceEnded { sample, .. } => {
                 listening.note_silence(sample);
@@ -245,7 +250,7 @@ impl Machine {
             }
             Event::VoiceWithdrawn { .. } => {
                 listening.voice = None;
-                (listening.pausing, listening.ends_at) = (false, None);
+                listening.pause = None;
                 self.drop_ahead();
                 self.on_rejected(now);
             }
@@ -317,7 +322,8 @@ impl Machine {
             return;
         };
         let turn = listening.turn;
-        if listening.ends_at.is_some_and(|ends_at| ends_at <= now) {
+        let ends_at = listening.pause.as_ref().and_then(|pause| pause.ends_at);
+        if ends_at.is_some_and(|ends_at| ends_at <= now) {
             self.on_end_of_speech(now);
             return;
         }
@@ -366,22 +372,6 @@ impl Machine {
         self.bring_ahead(&mut replying, ahead);
         self.commit(replying);
         self.overhear(now);
-    }
-
-    /// Who paused has finished, or not: then the pause has to become longer.
-    fn on_turn_end(&mut self, probability: f32, silence: Duration, now: Duration) {
-        let settings = self.settings.turn_end;
-        let State::Listening(listening) = &mut self.state else {
-            return;
-        };
-        if !listening.pausing || listening.finalized || !listening.auto_end() {
-            return;
-        }
-        listening.ends_at =
-            (probability >= settings.probability).then(|| now + settings.silence.saturating_sub(silence));
-        if listening.ends_at.is_some_and(|ends_at| ends_at <= now) {
-            self.on_end_of_speech(now);
-        }
     }
 
     fn listens(&self, turn: TurnId) -> bool {

@@ -2,5 +2,6 @@
 
 mod ahead;
 mod barge_in;
+mod pauses;
 mod properties;
 mod turns;

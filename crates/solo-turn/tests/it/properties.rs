@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use solo_turn::{BargeIn, Command, Event, Machine, Mark, MarkKind, Outcome, Settings, TurnId, WakeMode};
+use solo_turn::{BargeIn, Command, Event, Machine, Mark, MarkKind, Outcome, Settings, TurnEnd, TurnId, WakeMode};
 
 /// An event before it is known which turn is under way.
 #[derive(Debug, Clone)]
@@ -173,6 +173,10 @@ fn settings() -> impl Strategy<Value = Settings> {
                     backchannels: vec!["mhm".into()],
                 }),
                 stop_phrases: vec!["stop".into()],
+                turn_end: TurnEnd {
+                    reads: barges_in,
+                    ..Settings::default().turn_end
+                },
                 ..Settings::default()
             },
         )

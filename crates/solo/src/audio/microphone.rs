@@ -1,5 +1,7 @@
 //! The microphone: a stream whose callback makes one channel of what it got and hands it on.
 
+use std::time::Instant;
+
 use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{FromSample, Sample, SampleFormat, SizedSample, Stream};
 use solo_audio::SampleRate;
@@ -7,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::Heard;
 use super::devices::{self, Chosen, Direction};
-use super::speaker::is_fatal;
+use super::faltering::Faltering;
 use crate::failure::Failure;
 
 /// An open microphone; dropped, it is closed.
@@ -61,9 +63,12 @@ where
 {
     let channels = usize::from(chosen.config.channels()).max(1);
     let trouble = heard.clone();
+    let faltering = Faltering::default();
+    let works = faltering.clone();
     chosen.device.build_input_stream::<T, _, _>(
         chosen.config.config(),
         move |samples: &[T], _: &cpal::InputCallbackInfo| {
+            works.works();
             let mono = samples
                 .chunks_exact(channels)
                 .map(|instant| instant.iter().map(|s| f32::from_sample(*s)).sum::<f32>() / channels as f32);
@@ -71,7 +76,7 @@ where
             let _ = heard.send(Heard::Captured(mono.collect()));
         },
         move |error: cpal::Error| {
-            if is_fatal(&error) {
+            if faltering.is_lost(&error, Instant::now()) {
                 let _ = trouble.send(Heard::Lost(Direction::Input, error.to_string()));
             }
         },

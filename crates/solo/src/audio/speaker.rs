@@ -4,6 +4,7 @@
 //! The callback waits for a lock that is held for no longer than it takes to append a piece.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{ErrorKind, FromSample, SampleFormat, SizedSample, Stream};
@@ -12,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::Heard;
 use super::devices::{self, Chosen, Direction};
+use super::faltering::Faltering;
 use super::queue::Queue;
 use crate::failure::Failure;
 
@@ -84,9 +86,12 @@ where
     let channels = usize::from(chosen.config.channels()).max(1);
     let (queue, trouble) = (Arc::clone(queue), heard.clone());
     let (mut mono, mut sounding) = (Vec::new(), false);
+    let faltering = Faltering::default();
+    let works = faltering.clone();
     chosen.device.build_output_stream::<T, _, _>(
         chosen.config.config(),
         move |out: &mut [T], _: &cpal::OutputCallbackInfo| {
+            works.works();
             mono.resize(out.len() / channels, 0.0);
             let there = lock(&queue).take(&mut mono);
             for (instant, sample) in out.chunks_exact_mut(channels).zip(&mono) {
@@ -102,18 +107,10 @@ where
             sounding = there == mono.len();
         },
         move |error: cpal::Error| {
-            if is_fatal(&error) {
+            if faltering.is_lost(&error, Instant::now()) {
                 let _ = trouble.send(Heard::Lost(Direction::Output, error.to_string()));
             }
         },
         None,
-    )
-}
-
-/// Whether a stream is of no use after this error: a buffer that ran dry or a refused priority is no loss.
-pub(super) fn is_fatal(error: &cpal::Error) -> bool {
-    !matches!(
-        error.kind(),
-        ErrorKind::Xrun | ErrorKind::RealtimeDenied | ErrorKind::DeviceChanged | ErrorKind::DeviceBusy
     )
 }

@@ -24,7 +24,8 @@ use tonic::{Response, Status, Streaming};
 
 use crate::sandbox::{Sandbox, text};
 
-/// Samples after which this gateway believes to have heard its wake word, and those after which the question is over.
+/// Samples after which this gateway believes to have heard its wake word, and those after which the question is over: from the
+/// first piece on that is not silent, for a microphone is open for a while before anybody speaks.
 const WAKE_AT: u64 = 4_000;
 const QUESTION_END: u64 = 12_000;
 
@@ -132,7 +133,7 @@ impl Out {
 }
 
 async fn converse(mut requests: Streaming<ConverseRequest>, out: Out) {
-    let (mut push, mut rate, mut heard, mut samples) = (false, 16_000, 0, 0_u64);
+    let (mut push, mut rate, mut samples, mut heard) = (false, 16_000, 0_u64, 0_u64);
     while let Ok(Some(ConverseRequest { payload: Some(payload) })) = requests.message().await {
         match payload {
             Request::Open(open) => {
@@ -148,11 +149,13 @@ async fn converse(mut requests: Streaming<ConverseRequest>, out: Out) {
             }
             Request::Audio(chunk) => {
                 assert_eq!(chunk.first_sample, samples, "no gap");
-                let before = samples;
-                samples += chunk.data.len() as u64 / 2;
-                heard += chunk.data.iter().filter(|byte| **byte != 0).count();
-                let passes = |at: u64| before < at && samples >= at;
-                if !push && heard > 0 && passes(WAKE_AT) {
+                let (before, length) = (heard, chunk.data.len() as u64 / 2);
+                samples += length;
+                if heard > 0 || chunk.data.iter().any(|byte| *byte != 0) {
+                    heard += length;
+                }
+                let passes = |heard: u64, at: u64| before < at && heard >= at;
+                if !push && passes(heard, WAKE_AT) {
                     let at_ms = WAKE_AT * 1000 / u64::from(rate);
                     out.say(Payload::Wake(WakeHeard {
                         keyword: "hey_jarvis".into(),
@@ -166,7 +169,7 @@ async fn converse(mut requests: Streaming<ConverseRequest>, out: Out) {
                     heard = 0;
                     out.phase(TurnPhase::Idle).await;
                 }
-                if !push && heard > 0 && passes(QUESTION_END) {
+                if !push && passes(heard, QUESTION_END) {
                     out.phase(TurnPhase::Deciding).await;
                     out.turn("What colour is my bike?", true).await;
                     out.phase(TurnPhase::Idle).await;

@@ -10,8 +10,8 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::Path;
-use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 
 use solo_audio::pcm;
 use solo_service::{CancelToken, StartupError};
@@ -41,7 +41,7 @@ const MIN_LANGUAGE_PROBABILITY: f32 = 0.5;
 
 /// A loaded model.
 pub(super) struct Whisper {
-    context: WhisperContext,
+    context: Arc<WhisperContext>,
     state: WhisperState,
     threads: c_int,
     info: EngineInfo,
@@ -88,7 +88,7 @@ impl Whisper {
         };
         let threads = c_int::try_from(threads.max(1)).unwrap_or(c_int::MAX);
         let mut engine = Self {
-            context,
+            context: Arc::new(context),
             state,
             threads,
             info,
@@ -235,6 +235,17 @@ impl SpeechToText for Whisper {
         }
         outcome?;
         Ok(self.decoded(language, request.word_times))
+    }
+
+    fn another(&self) -> Result<Option<Box<dyn SpeechToText + Send>>, EngineError> {
+        Ok(Some(Box::new(Self {
+            context: Arc::clone(&self.context),
+            state: self.context.create_state()?,
+            threads: self.threads,
+            info: self.info.clone(),
+            default_language: self.default_language.clone(),
+            parameters: HashMap::new(),
+        })))
     }
 }
 
