@@ -63,7 +63,7 @@ fn end_of(text: &str, probability: f32) -> Option<u64> {
     let mut talk = paused();
     judged(&mut talk, 1100, probability);
     read(&mut talk, 1150, text);
-    let deadline = talk.machine.deadline().unwrap().as_millis() as u64;
+    let deadline = talk.machine.deadline().expect("a deadline").as_millis() as u64;
     let commands = talk.at(deadline, Event::Tick);
     assert!(
         commands.contains(&Command::FinalizeListening { turn: TURN }),
