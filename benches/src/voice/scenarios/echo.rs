@@ -153,10 +153,8 @@ async fn trial(stage: &Stage, index: usize, sound: &[i16]) -> Result<Option<f64>
         let mut scene = Scene::open(stage, WakeMode::Open, (index + attempt) as u64).await?;
         scene.conversation.ask(TOPICS[(index + attempt) % TOPICS.len()]);
         let first = SPEAKS_FIRST + Duration::from_millis(250) * (index % 5) as u32;
-        while scene.spoken() < first {
-            if let Some(Payload::Error(error)) = scene.step().await? {
-                return Err(Failure::Refused(error.message));
-            }
+        if !scene.speaks_for(first).await? {
+            continue;
         }
         scene.room.speak(sound);
         let begun = Instant::now() + Duration::from_secs_f64(leading_silence(sound) as f64 / 16_000.0);
@@ -196,6 +194,18 @@ impl Scene {
     /// How much of the reply has been played.
     fn spoken(&self) -> Duration {
         Duration::from_secs_f64(self.room.played() as f64 / f64::from(VOICE_RATE))
+    }
+
+    /// Until so much of a reply has been played; false when it is over before.
+    async fn speaks_for(&mut self, first: Duration) -> Result<bool, Failure> {
+        while self.spoken() < first {
+            match self.step().await? {
+                Some(Payload::Summary(_)) => return Ok(false),
+                Some(Payload::Error(error)) => return Err(Failure::Refused(error.message)),
+                _ => {}
+            }
+        }
+        Ok(true)
     }
 
     /// What the gateway says, or `None` when 20 ms of sound have gone to it.
