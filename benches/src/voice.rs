@@ -1,7 +1,8 @@
 //! Solo by voice beside a Python stack of the same models: what `cargo make bench-voice` is made of.
 //!
 //! [`corpus`] is what is said, [`microphone`] says it at the pace of real time; [`conversation`], [`hearing`] and [`speaking`]
-//! are Solo as its clients see it, [`room`] has a loudspeaker in front of the microphone; [`peer`] is the Python stack, which gets the same samples at the same moments. Everything
+//! are Solo as its clients see it, [`room`] has a loudspeaker in front of the microphone; [`peer`] is the Python stack, which gets
+//! the same samples at the same moments. Everything
 //! is timed here, by one clock. [`scenarios`] measure, [`report`] holds the samples against the targets.
 
 pub mod conversation;

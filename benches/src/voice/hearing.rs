@@ -87,8 +87,8 @@ pub struct Heard {
     pub partials: usize,
 }
 
-/// Says a clip to a live stream of its own. As the gateway does: the words are asked for when the pause sounds like the end of
-/// the turn and is long enough for that, or when it is too long for anything else.
+/// Says a clip to a live stream of its own. The words are asked for when the pause sounds like the end of the turn and is long
+/// enough for that, or when it is too long for anything else. (The gateway reads the words besides, before it asks.)
 ///
 /// # Errors
 /// What stt-svc answers instead, or that it found no words.

@@ -54,7 +54,7 @@ pub(crate) fn ending(text: &str, open: &[String]) -> Ending {
         .iter()
         .any(|mark| text.ends_with(mark));
     let word = plain(text).pop().unwrap_or_default();
-    if goes_on || open.iter().any(|open| open.to_lowercase() == word) {
+    if goes_on || open.iter().any(|open| open.eq_ignore_ascii_case(&word)) {
         Ending::Open
     } else if text.ends_with(['.', '?', '!', '。', '？', '！', '।', '؟']) {
         Ending::Whole

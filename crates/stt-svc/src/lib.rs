@@ -22,7 +22,6 @@ mod language;
 mod listen;
 mod media;
 mod network;
-mod spectrogram;
 mod transcribe;
 mod turn_end;
 mod vad;

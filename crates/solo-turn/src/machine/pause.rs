@@ -67,9 +67,11 @@ impl Machine {
     }
 
     fn judge_pause(&mut self, now: Duration) {
-        let settings = self.settings.turn_end.clone();
-        let Some(pause) = self.pause() else { return };
-        pause.ends_at = pause.end(&settings);
+        let State::Listening(listening) = &mut self.state else {
+            return;
+        };
+        let Some(pause) = &mut listening.pause else { return };
+        pause.ends_at = pause.end(&self.settings.turn_end);
         if pause.ends_at.is_some_and(|ends_at| ends_at <= now) {
             self.on_end_of_speech(now);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use solo_turn::{Command, Event, Outcome, Phase, TurnId, WakeMode};
+use solo_turn::{Command, Event, Outcome, Phase, Settings, TurnId, WakeMode};
 
 use crate::turns::{Talk, delta, summary};
 
@@ -40,18 +40,11 @@ fn words(text: &str) -> Event {
 
 /// Somebody spoke for a second and pauses since.
 fn paused() -> Talk {
-    let mut talk = Talk::new(WakeMode::Open, Some(16_000));
-    talk.at(0, Event::Opened);
-    talk.machine.audio_arrived(16_000, Duration::from_millis(1000));
-    talk.at(100, Event::VoiceStarted { turn: TURN, sample: 1 });
-    talk.at(
-        1100,
-        Event::VoicePaused {
-            turn: TURN,
-            sample: 15_999,
-        },
-    );
-    talk
+    Talk::paused(Settings {
+        wake_mode: WakeMode::Open,
+        audio_out_hz: Some(16_000),
+        ..Settings::default()
+    })
 }
 
 #[test]

@@ -12,7 +12,7 @@ const UNFINISHED: f32 = 0.1;
 
 /// Somebody spoke for a second and pauses since 1,000 ms.
 fn paused() -> Talk {
-    let mut talk = Talk::with(Settings {
+    Talk::paused(Settings {
         wake_mode: WakeMode::Open,
         audio_out_hz: Some(16_000),
         turn_end: TurnEnd {
@@ -23,18 +23,7 @@ fn paused() -> Talk {
             open_words: vec!["the".into()],
         },
         ..Settings::default()
-    });
-    talk.at(0, Event::Opened);
-    talk.machine.audio_arrived(16_000, Duration::from_millis(1000));
-    talk.at(100, Event::VoiceStarted { turn: TURN, sample: 1 });
-    talk.at(
-        1100,
-        Event::VoicePaused {
-            turn: TURN,
-            sample: 15_999,
-        },
-    );
-    talk
+    })
 }
 
 fn judged(talk: &mut Talk, ms: u64, probability: f32) -> Vec<Command> {

@@ -28,6 +28,23 @@ impl Talk {
         }
     }
 
+    /// Somebody spoke for a second, from 100 ms on as it was heard, and pauses: it was noticed at 1,100 ms.
+    pub(crate) fn paused(settings: Settings) -> Self {
+        const TURN: TurnId = TurnId(1);
+        let mut talk = Self::with(settings);
+        talk.at(0, Event::Opened);
+        talk.machine.audio_arrived(16_000, Duration::from_millis(1000));
+        talk.at(100, Event::VoiceStarted { turn: TURN, sample: 1 });
+        talk.at(
+            1100,
+            Event::VoicePaused {
+                turn: TURN,
+                sample: 15_999,
+            },
+        );
+        talk
+    }
+
     pub(crate) fn at(&mut self, ms: u64, event: Event) -> Vec<Command> {
         self.now = Duration::from_millis(ms);
         self.machine.on(event, self.now)
