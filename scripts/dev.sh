@@ -17,7 +17,7 @@ folder=$([ "$SOLO_PROFILE" = dev ] && echo debug || echo "$SOLO_PROFILE")
 solo="$CARGO_TARGET_DIR/$folder/solo"
 
 packages=(protobuf-compiler cmake clang libclang-dev pkg-config libasound2-dev libssl-dev libsonic-dev espeak-ng-data git)
-test_packages=(pocketsphinx-testdata pulseaudio pulseaudio-utils libasound2-plugins)
+test_packages=(pocketsphinx-testdata pulseaudio pulseaudio-utils libasound2-plugins xvfb xdotool)
 
 # Cargo tells what is fresh by times alone, and crates of two clones have the same names in a target folder that both use:
 # whatever another clone has built since is built anew from these sources.

@@ -20,6 +20,7 @@ mod upstream;
 
 use std::sync::Arc;
 
+use solo_proto::gateway::v1::ConverseRequest;
 use solo_proto::gateway::v1::gateway_service_server::{GatewayServiceServer, SERVICE_NAME};
 use solo_service::{Context, Definition, RequestContext, Service, StartupError};
 use tokio::sync::Semaphore;
@@ -62,6 +63,14 @@ impl Gateway {
     pub(crate) fn caller(&self) -> RequestContext {
         RequestContext::new(solo_service::request::LOCAL_PRINCIPAL)
     }
+}
+
+/// What a text frame of `/ws` says. Public, so that it can be tried on what strangers write.
+///
+/// # Errors
+/// What the client is answered.
+pub fn read_frame(text: &str) -> Result<ConverseRequest, String> {
+    json::request_from_text(text).map_err(|error| error.to_string())
 }
 
 /// Builds the gateway. It binds the addresses of HTTP and Wyoming at once; SERVING does not wait for other services.

@@ -67,7 +67,7 @@ pub struct TurnEnd {
 pub struct BargeIn {
     /// How long somebody has to speak.
     pub voice: Duration,
-    /// Words by which people say that they listen ("mhm"): alone they interrupt nothing.
+    /// Words by which people say that they listen ("yeah"): alone, or with a hum, they interrupt nothing.
     pub backchannels: Vec<String>,
 }
 

@@ -22,6 +22,17 @@ pub(crate) fn holds_any(text: &str, phrases: &[String]) -> bool {
 
 /// True when the text is made of the `phrases` and nothing else; the longest are taken first. Not of an empty text.
 pub(crate) fn is_only(text: &str, phrases: &[String]) -> bool {
+    is_made_of(text, phrases, |_| false)
+}
+
+/// True when somebody only shows that they listen, by one of the `nods` or by humming, for which everybody has a spelling of
+/// their own ("mm-hmm", "Mhmm", "uh-huh").
+pub(crate) fn is_nod(text: &str, nods: &[String]) -> bool {
+    is_made_of(text, nods, |word| word.chars().all(|c| matches!(c, 'm' | 'h' | 'u')))
+}
+
+/// True when the text is made of the `phrases` and of words that are `passed` over.
+fn is_made_of(text: &str, phrases: &[String], passed: impl Fn(&str) -> bool) -> bool {
     let mut phrases: Vec<Vec<String>> = phrases.iter().map(|phrase| plain(phrase)).collect();
     phrases.retain(|phrase| !phrase.is_empty());
     phrases.sort_by_key(|phrase| std::cmp::Reverse(phrase.len()));
@@ -30,6 +41,7 @@ pub(crate) fn is_only(text: &str, phrases: &[String]) -> bool {
     while !rest.is_empty() {
         match phrases.iter().find(|phrase| rest.starts_with(phrase)) {
             Some(phrase) => rest = &rest[phrase.len()..],
+            None if passed(&rest[0]) => rest = &rest[1..],
             None => return false,
         }
     }
@@ -127,6 +139,18 @@ mod tests {
         assert!(!is_only("yeah but", &nods));
         assert!(!is_only("", &nods));
         assert!(!is_only("...", &nods));
+    }
+
+    #[test]
+    fn humming_is_a_nod_in_any_spelling() {
+        let nods = list(&["yeah"]);
+        for text in ["Mm-hmm.", "Mhmm", "mmm", "Uh-huh.", "Hm, yeah.", "Huh?"] {
+            assert!(is_nod(text, &nods), "{text}");
+        }
+        for text in ["Mm, no.", "home", "who?", "", "..."] {
+            assert!(!is_nod(text, &nods), "{text}");
+        }
+        assert!(!is_only("Mm-hmm.", &nods), "elsewhere it counts as it stands");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use solo_service::{Context, StartupError, StatusBoard, Worker, WorkerError, cpu}
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::{Config, GateConfig};
-use crate::engine::{Decoded, EngineError, EngineInfo, Request, SpeechToText};
+use crate::engine::{AudioContext, Decoded, EngineError, EngineInfo, Request, SpeechToText};
 use crate::error::SttError;
 use crate::gate::{self, Reason};
 
@@ -133,19 +133,16 @@ impl Decoder {
     /// When the queue is full (and `patience` is short), or the engine fails.
     pub(crate) async fn decode(&self, request: Request, patience: Patience) -> Result<Verdict, SttError> {
         let _place = self.place(patience).await?;
-        let mut request = Arc::new(request);
+        let mut request = self.look(request, AudioContext::Fitted);
         let (mut decoded, mut spent) = self.run(Arc::clone(&request), patience).await?;
         let mut judged = gate::judge(&decoded, &request.samples, &self.gate);
-        if judged == Err(Reason::Repetition) && !request.full_window {
-            // A window fitted to the audio makes the model loop now and then; the whole one seldom does.
+        if judged == Err(Reason::Repetition) {
+            // Looking at little more than the audio fills makes the model loop now and then; at all of it, it seldom does.
             tracing::debug!(
                 tokens = decoded.tokens,
                 "words repeat themselves: decoding again with the full window"
             );
-            request = Arc::new(Request {
-                full_window: true,
-                ..Arc::unwrap_or_clone(request)
-            });
+            request = self.look(Arc::unwrap_or_clone(request), AudioContext::Full);
             let (second, more) = self.run(Arc::clone(&request), patience).await?;
             (decoded, spent) = (second, spent + more);
             judged = gate::judge(&decoded, &request.samples, &self.gate);
@@ -169,7 +166,7 @@ impl Decoder {
         let Ok(_place) = self.place(Patience::Refuse).await else {
             return Ok(None);
         };
-        let request = Arc::new(request);
+        let request = self.look(request, AudioContext::Fitted);
         match self.run(Arc::clone(&request), Patience::Refuse).await {
             Ok((decoded, _)) => {
                 let believed = gate::judge(&decoded, &request.samples, &self.gate).is_ok();
@@ -178,6 +175,16 @@ impl Decoder {
             Err(SttError::Worker(WorkerError::QueueFull { .. })) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// A request that looks at so much, and goes no further than to the token that shows that words repeat themselves.
+    fn look(&self, request: Request, audio_context: AudioContext) -> Arc<Request> {
+        let most = gate::most_tokens(&request.samples, &self.gate);
+        Arc::new(Request {
+            audio_context,
+            max_tokens: Some(most + 1),
+            ..request
+        })
     }
 
     async fn place(&self, patience: Patience) -> Result<SemaphorePermit<'_>, SttError> {

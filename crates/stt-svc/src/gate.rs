@@ -51,14 +51,19 @@ pub(crate) fn judge(decoded: &Decoded, samples: &[i16], config: &GateConfig) -> 
     if !has_speech(&decoded.text) {
         return Err(Reason::NoSpeech);
     }
-    let seconds = (samples.len() as f32 / 16_000.0).max(MIN_SECONDS);
-    if decoded.tokens as f32 / seconds > config.max_tokens_per_second {
+    if decoded.tokens > most_tokens(samples, config) {
         return Err(Reason::Repetition);
     }
     if is_phantom(&decoded.text) && level::rms_dbfs_i16(samples) < config.phantom_dbfs {
         return Err(Reason::PhantomPhrase);
     }
     Ok(())
+}
+
+/// The most tokens that a mouth can say in that time; with more the model repeats itself.
+pub(crate) fn most_tokens(samples: &[i16], config: &GateConfig) -> usize {
+    let seconds = (samples.len() as f32 / 16_000.0).max(MIN_SECONDS);
+    (seconds * config.max_tokens_per_second) as usize
 }
 
 /// True when a letter or digit stands outside all brackets and asterisks.

@@ -94,7 +94,7 @@ pub(crate) fn run(stt: Stt, settings: Settings, bytes: Vec<u8>) -> impl Stream<I
                 task: settings.task,
                 prompt: settings.prompt.clone(),
                 word_times: settings.word_times,
-                full_window: false,
+                ..Request::default()
             };
             let verdict = stt.file_decoder.decode(request, patience).await?;
             patience = Patience::Wait;

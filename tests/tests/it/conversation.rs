@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use solo_proto::audio::v1::{AudioFormat, Encoding};
+use solo_proto::audio::v1::{AudioChunk, AudioFormat, Encoding};
 use solo_proto::gateway::v1::converse_request::Payload as Say;
 use solo_proto::gateway::v1::converse_response::Payload as Heard;
 use solo_proto::gateway::v1::gateway_service_client::GatewayServiceClient;
@@ -18,6 +18,19 @@ pub struct Conversation {
     hear: Streaming<ConverseResponse>,
 }
 
+/// A format of audio.
+pub fn s16le(sample_rate_hz: u32, channels: u32) -> AudioFormat {
+    AudioFormat {
+        encoding: Encoding::S16le.into(),
+        sample_rate_hz,
+        channels,
+    }
+}
+
+fn request(payload: Say) -> ConverseRequest {
+    ConverseRequest { payload: Some(payload) }
+}
+
 /// How a turn ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -31,23 +44,19 @@ pub struct Outcome {
 impl Conversation {
     /// Opens a conversation that wants speech.
     pub async fn open(port: u16) -> Self {
+        let open = OpenSession {
+            audio_out: Some(s16le(16_000, 1)),
+            ..OpenSession::default()
+        };
+        Self::open_with(port, open).await
+    }
+
+    /// Opens a conversation.
+    pub async fn open_with(port: u16, open: OpenSession) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
         let mut client = GatewayServiceClient::new(endpoint.connect().await.unwrap());
         let (say, requests) = mpsc::channel(64);
-        let format = AudioFormat {
-            encoding: Encoding::S16le.into(),
-            sample_rate_hz: 16_000,
-            channels: 1,
-        };
-        let open = OpenSession {
-            audio_out: Some(format),
-            ..OpenSession::default()
-        };
-        say.send(ConverseRequest {
-            payload: Some(Say::Open(open)),
-        })
-        .await
-        .unwrap();
+        say.send(request(Say::Open(open))).await.unwrap();
         let hear = client
             .converse(ReceiverStream::new(requests))
             .await
@@ -65,12 +74,18 @@ impl Conversation {
             text: text.into(),
             speak,
         };
-        self.say
-            .send(ConverseRequest {
-                payload: Some(Say::Text(text)),
-            })
-            .await
-            .unwrap();
+        self.say(Say::Text(text)).await;
+    }
+
+    /// Says something.
+    pub async fn say(&self, payload: Say) {
+        self.say.send(request(payload)).await.unwrap();
+    }
+
+    /// Speaks a piece of audio.
+    pub async fn speak(&self, data: &[u8]) {
+        let data = data.to_vec();
+        self.say(Say::Audio(AudioChunk { data, first_sample: 0 })).await;
     }
 
     /// The next thing said.

@@ -11,4 +11,5 @@ mod foreign_clients;
 mod offline;
 mod service_graph;
 mod turns;
+mod ways_to_send;
 mod wyoming;

@@ -156,11 +156,19 @@ async fn trial(stage: &Stage, index: usize, sound: &[i16]) -> Result<Option<f64>
         if !scene.speaks_for(first).await? {
             continue;
         }
+        scene.heard = None;
         scene.room.speak(sound);
         let begun = Instant::now() + Duration::from_secs_f64(leading_silence(sound) as f64 / 16_000.0);
         let length = Duration::from_secs_f64(sound.len() as f64 / 16_000.0);
         match scene.ended(begun + length + PATIENCE).await? {
-            Some((at, summary)) if summary.interrupted => return Ok(Some(ms_between(begun, at))),
+            Some((at, summary)) if summary.interrupted => {
+                let limit = Instant::now() + PATIENCE;
+                while scene.heard.is_none() && Instant::now() < limit {
+                    scene.step().await?;
+                }
+                eprintln!("it heard {:?}", scene.heard.unwrap_or_default());
+                return Ok(Some(ms_between(begun, at)));
+            }
             // It had nothing more to say: that proves nothing.
             Some(_) => {}
             None => return Ok(None),
@@ -176,6 +184,8 @@ struct Scene {
     room: Room,
     /// Playback that the gateway knows of, in samples.
     reported: u64,
+    /// What was understood last.
+    heard: Option<String>,
 }
 
 impl Scene {
@@ -188,6 +198,7 @@ impl Scene {
             microphone: Microphone::new(&[]),
             room: Room::new(ECHO, seed),
             reported: 0,
+            heard: None,
         })
     }
 
@@ -224,6 +235,7 @@ impl Scene {
                         self.room.play(&samples);
                     }
                     Payload::Summary(summary) if summary.interrupted => self.room.stop(),
+                    Payload::Final(last) => self.heard = Some(last.text.clone()),
                     _ => {}
                 }
                 Ok(Some(payload))

@@ -111,7 +111,7 @@ impl Machine {
             return true;
         }
         let long_enough = complete || now.saturating_sub(ear.voice_since) >= barge_in.voice;
-        long_enough && !words::is_only(text, &barge_in.backchannels)
+        long_enough && !words::is_nod(text, &barge_in.backchannels)
     }
 
     /// What of the reply may be in the air: a little more than is being spoken now.

@@ -14,6 +14,7 @@ mod screen;
 mod sending;
 mod show;
 mod sink;
+mod unheard;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -7,6 +7,7 @@ mod cli;
 mod conversation;
 #[cfg(target_os = "linux")]
 mod devices;
+mod hotkey;
 #[cfg(unix)]
 mod quantize;
 mod raw;

@@ -1,8 +1,8 @@
 //! whisper.cpp through whisper-rs.
 //!
 //! The recipe was measured on two cores. Whisper always looks at 30 s; `audio_ctx` fitted to the clip makes a short
-//! question five times as fast, but below 384 positions (7.7 s) it loops and mishears. Flash attention pads what it looks
-//! at and is slower here. Temperature stays at 0 without fallback: warmer decodes make inventions look confident. One
+//! question five times as fast, but below 384 positions (7.7 s) it mishears, and sometimes it loops. Flash attention pads what
+//! it looks at and is slower here; so are weights in eight bits (ADR 0017). Temperature stays at 0 without fallback: warmer decodes make inventions look confident. One
 //! segment without timestamps: cutting is done by voice activity, which knows better when somebody spoke.
 //!
 //! Its matrix products are llamafile's (`GGML_LLAMAFILE` in `.cargo/config.toml`): without them clips of 3 to
@@ -25,18 +25,20 @@ use whisper_rs::{
 
 use crate::config::Config;
 
-use super::{Decoded, EngineError, EngineInfo, Request, SpeechToText, Task, Word};
+use super::{AudioContext, Decoded, EngineError, EngineInfo, Request, SpeechToText, Task, Word};
 
 /// Positions of the encoder for one second of audio.
 const POSITIONS_PER_SECOND: usize = 50;
-/// Fewer positions make the model loop.
+/// Fewer positions make the model mishear.
 const MIN_AUDIO_CTX: usize = 384;
 /// Positions beyond the end of the audio, so that the last word is not at the edge.
-const AUDIO_CTX_MARGIN: usize = 128;
+const AUDIO_CTX_MARGIN: usize = 64;
 /// The model's whole window.
 const FULL_AUDIO_CTX: usize = 1_500;
 /// Shorter audio is filled up with silence: the model answers nonsense to less.
 const MIN_SAMPLES: usize = 17_600;
+/// Tokens of one segment that are no text.
+const TIMESTAMPS: usize = 8;
 /// Half of the decoder's context, less a token, is what whisper.cpp lets a prompt have.
 const MAX_PROMPT_TOKENS: usize = 223;
 /// A detected language counts from this probability; below, the clip is too short or too noisy to tell.
@@ -205,7 +207,6 @@ impl SpeechToText for Whisper {
 
     fn transcribe(&mut self, request: &Request, cancel: &CancelToken) -> Result<Decoded, EngineError> {
         let mut samples = pcm::to_f32(&request.samples);
-        let seconds = samples.len() as f32 / 16_000.0;
         samples.resize(samples.len().max(MIN_SAMPLES), 0.0);
         let language = match &request.language {
             Some(language) => language.clone(),
@@ -216,17 +217,13 @@ impl SpeechToText for Whisper {
         if !prompt.is_empty() {
             parameters.set_tokens(&prompt);
         }
-        let audio_ctx = if request.full_window {
-            FULL_AUDIO_CTX
-        } else {
-            audio_ctx(samples.len())
-        };
-        parameters.set_audio_ctx(audio_ctx as c_int);
+        parameters.set_audio_ctx(audio_ctx(samples.len(), request.audio_context) as c_int);
         parameters.set_translate(request.task == Task::Translate);
         parameters.set_no_timestamps(!request.word_times);
         parameters.set_token_timestamps(request.word_times);
-        // Above what a mouth can say, so that a loop still shows as one; timestamps are tokens too.
-        parameters.set_max_tokens((seconds * 12.0) as c_int + 32);
+        // Timestamps are tokens too.
+        let max_tokens = request.max_tokens.map(|tokens| tokens + TIMESTAMPS);
+        parameters.set_max_tokens(max_tokens.and_then(|tokens| tokens.try_into().ok()).unwrap_or(0));
         // SAFETY: the flag outlives `full`, which is the only one to call back, and `aborted` expects just this type.
         unsafe {
             parameters.set_abort_callback(Some(aborted));
@@ -253,9 +250,12 @@ impl SpeechToText for Whisper {
 }
 
 /// How many of the encoder's positions to look at for so many samples.
-fn audio_ctx(samples: usize) -> usize {
+fn audio_ctx(samples: usize, looked_at: AudioContext) -> usize {
+    if looked_at == AudioContext::Full {
+        return FULL_AUDIO_CTX;
+    }
     let positions = samples * POSITIONS_PER_SECOND / 16_000 + AUDIO_CTX_MARGIN;
-    positions.next_multiple_of(64).clamp(MIN_AUDIO_CTX, FULL_AUDIO_CTX)
+    positions.next_multiple_of(32).clamp(MIN_AUDIO_CTX, FULL_AUDIO_CTX)
 }
 
 unsafe extern "C" fn aborted(flag: *mut c_void) -> bool {
@@ -345,11 +345,17 @@ mod tests {
 
     #[test]
     fn the_window_fits_the_clip_but_is_never_too_small_or_too_large() {
-        assert_eq!(audio_ctx(0), 384);
-        assert_eq!(audio_ctx(3 * 16_000), 384);
-        assert_eq!(audio_ctx(6 * 16_000), 448);
-        assert_eq!(audio_ctx(10 * 16_000), 640);
-        assert_eq!(audio_ctx(28 * 16_000), 1_500);
-        assert_eq!(audio_ctx(300 * 16_000), 1_500);
+        for (seconds, fitted) in [
+            (0, 384),
+            (3, 384),
+            (6, 384),
+            (7, 416),
+            (10, 576),
+            (28, 1_472),
+            (300, 1_500),
+        ] {
+            assert_eq!(audio_ctx(seconds * 16_000, AudioContext::Fitted), fitted, "{seconds} s");
+            assert_eq!(audio_ctx(seconds * 16_000, AudioContext::Full), 1_500, "{seconds} s");
+        }
     }
 }

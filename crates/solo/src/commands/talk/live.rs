@@ -1,19 +1,23 @@
 //! The conversation on a microphone and a loudspeaker: until the person has had enough, whatever comes and goes meanwhile.
 //!
 //! One loop hears the gateway, the devices, the keys and the clock. None of them may end it but the person: a gateway that
-//! went away is called again, ever more patiently, and the dialogue goes on; a device that was unplugged is waited for.
+//! went away is called again, ever more patiently, and the dialogue goes on, a half-asked question included; a device that
+//! was unplugged is waited for.
 //! Muted, and between the presses of a push-to-talk key, no sound leaves this process.
+
+mod devices;
+mod gateway;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use solo_audio::SampleRate;
 use solo_proto::gateway::v1::converse_response::Payload;
 use solo_proto::gateway::v1::session_control::Control;
 use solo_proto::gateway::v1::{EndOfSpeech, Interrupt, Listen, Mute, Played, TurnPhase};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 
+use self::gateway::{FIRST_WAIT, call};
 use super::conversation::Conversation;
 use super::hotkey::HotKey;
 use super::keys::{Key, Keyboard};
@@ -21,8 +25,8 @@ use super::screen::Screen;
 use super::sending::Sending;
 use super::show::Show;
 use super::sink::{Loud, Sink};
-use super::{Arguments, opening, reply_rate};
-use crate::audio::devices::Direction;
+use super::unheard::Unheard;
+use super::{Arguments, reply_rate};
 use crate::audio::ears::Speech;
 use crate::audio::pair::{Event, Pair, Wanted};
 use crate::failure::{Exit, Failure};
@@ -33,13 +37,6 @@ use crate::settings::Settings;
 const TICK: Duration = Duration::from_millis(50);
 /// The least that is sent at once, in samples: 20 ms.
 const PIECE: usize = 320;
-/// Sound that the gateway does not take for so long is not taken any more.
-const STALLED: Duration = Duration::from_secs(3);
-/// Waiting before the gateway is called again: at first, and at most.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(8);
-/// Waiting before devices are looked for again.
-const DEVICE_WAIT: Duration = Duration::from_secs(2);
 
 type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
 
@@ -91,6 +88,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> Result<()
         show,
         dialogue,
         unsent: Vec::new(),
+        unheard: Unheard::new(),
         held: false,
         muted: false,
         reported: 0,
@@ -117,18 +115,6 @@ fn help(arguments: &Arguments, keyboard: &Keyboard) -> String {
     }
 }
 
-/// Opens a conversation after a while.
-async fn call(
-    settings: &Settings,
-    arguments: &Arguments,
-    dialogue: String,
-    after: Duration,
-) -> Result<Session, Failure> {
-    sleep(after).await;
-    let open = opening(arguments, SampleRate::SPEECH, dialogue);
-    Session::open(settings, arguments.gateway.endpoint.as_deref(), open).await
-}
-
 struct Live<'a> {
     settings: &'a Settings,
     arguments: &'a Arguments,
@@ -150,6 +136,8 @@ struct Live<'a> {
     dialogue: String,
     /// Speech that waits for its piece to fill.
     unsent: Vec<i16>,
+    /// Speech that has not become words yet.
+    unheard: Unheard,
     /// The talk key is held, or was pressed once.
     held: bool,
     muted: bool,
@@ -178,7 +166,7 @@ impl Live<'_> {
                     Event::Speech(speech) => self.speech(&speech).await?,
                     Event::Lost(direction, why) => self.lost(direction, &why).await?,
                 },
-                called = pending(&mut self.calling) => self.called(called)?,
+                called = pending(&mut self.calling) => self.called(called).await?,
                 found = pending(&mut self.looking) => self.found(found)?,
                 _ = tick.tick() => self.tick().await?,
             }
@@ -187,6 +175,7 @@ impl Live<'_> {
 
     fn hear(&mut self, turn_id: &str, payload: &Payload) -> Result<(), Failure> {
         let Some(session) = &self.session else { return Ok(()) };
+        self.unheard.hear(payload);
         if let Payload::Summary(summary) = payload {
             self.reported = 0;
             if !summary.dialogue_id.is_empty() {
@@ -214,6 +203,7 @@ impl Live<'_> {
             Key::Mute => {
                 self.muted = !self.muted;
                 self.unsent.clear();
+                self.unheard.forget();
                 self.say(Control::Mute(Mute { muted: self.muted })).await?;
             }
             Key::Stop => self.stop().await?,
@@ -231,6 +221,7 @@ impl Live<'_> {
             return self.show.remark("the microphone is muted: m lets it hear again");
         }
         self.held = true;
+        self.unheard.pressed();
         self.hush().await?;
         self.say(Control::Listen(Listen {})).await
     }
@@ -240,12 +231,15 @@ impl Live<'_> {
             return Ok(());
         }
         let rest = std::mem::take(&mut self.unsent);
+        self.unheard.said(&rest);
+        self.unheard.released();
         self.send(&rest).await?;
         self.say(Control::EndOfSpeech(EndOfSpeech {})).await
     }
 
     async fn stop(&mut self) -> Result<(), Failure> {
         self.held = false;
+        self.unheard.forget();
         self.hush().await?;
         self.say(Control::Interrupt(Interrupt {})).await
     }
@@ -271,15 +265,6 @@ impl Live<'_> {
         self.say(Control::Played(Played { samples })).await
     }
 
-    async fn say(&mut self, control: Control) -> Result<(), Failure> {
-        let Some(session) = &self.session else { return Ok(()) };
-        let sender = session.sender();
-        match timeout(STALLED, sender.control(control)).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => self.cut_off(None),
-        }
-    }
-
     async fn speech(&mut self, speech: &Speech) -> Result<(), Failure> {
         // Between presses nobody wants to be heard; the meter would say otherwise.
         let listened_to = !self.muted && (self.held || !self.arguments.push);
@@ -293,111 +278,8 @@ impl Live<'_> {
             return Ok(());
         }
         let piece = std::mem::take(&mut self.unsent);
+        self.unheard.said(&piece);
         self.send(&piece).await
-    }
-
-    async fn send(&mut self, samples: &[i16]) -> Result<(), Failure> {
-        if self.session.is_none() || samples.is_empty() {
-            return Ok(());
-        }
-        match timeout(STALLED, self.sending.send(samples)).await {
-            Ok(true) => Ok(()),
-            // Why, the responses say; if they say nothing, it stands still.
-            Ok(false) => Ok(()),
-            Err(_) => self.cut_off(None),
-        }
-    }
-
-    /// The gateway is gone, or refuses to go on.
-    fn cut_off(&mut self, failure: Option<Failure>) -> Result<(), Failure> {
-        if let Some(failure) = failure.as_ref().filter(|failure| failure.exit != Exit::Unavailable) {
-            return Err(failure.clone());
-        }
-        self.session = None;
-        self.silence();
-        self.held = false;
-        self.reported = 0;
-        let lost = if self.conversation.break_off() {
-            "the gateway is gone, and the turn with it"
-        } else {
-            "the gateway is gone"
-        };
-        self.show.warning(&format!("{lost}; calling it again"))?;
-        self.wait = FIRST_WAIT;
-        self.call_again();
-        Ok(())
-    }
-
-    fn call_again(&mut self) {
-        let (settings, arguments, dialogue) = (self.settings, self.arguments, self.dialogue.clone());
-        self.calling = Some(Box::pin(call(settings, arguments, dialogue, self.wait)));
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
-    }
-
-    fn called(&mut self, called: Result<Session, Failure>) -> Result<(), Failure> {
-        self.calling = None;
-        match called {
-            Ok(session) => {
-                let rate = reply_rate(&session)?;
-                let speaker = self.pair.as_ref().map(|pair| pair.speaker.clone());
-                self.conversation.sink = Sink::Speaker(Box::new(Loud::new(speaker, rate)));
-                self.sending = Sending::new(session.sender());
-                if self.muted {
-                    let sender = session.sender();
-                    tokio::spawn(async move { sender.control(Control::Mute(Mute { muted: true })).await });
-                }
-                self.session = Some(session);
-                self.wait = FIRST_WAIT;
-                self.show.remark("the gateway is back; the dialogue goes on")
-            }
-            Err(failure) if failure.exit == Exit::Unavailable => {
-                self.call_again();
-                Ok(())
-            }
-            Err(failure) => Err(failure),
-        }
-    }
-
-    /// A device is gone. A reply that nobody hears is stopped; the conversation waits.
-    async fn lost(&mut self, direction: Direction, why: &str) -> Result<(), Failure> {
-        let sounding = matches!(&self.conversation.sink, Sink::Speaker(loud) if loud.is_sounding());
-        self.pair = None;
-        if let Sink::Speaker(loud) = &mut self.conversation.sink {
-            loud.replace(None);
-        }
-        self.conversation.status.level_dbfs = None;
-        let name = direction.name();
-        self.show
-            .warning(&format!("the {name} is gone ({why}); it is waited for"))?;
-        self.look_again();
-        if sounding || self.held {
-            self.held = false;
-            self.say(Control::Interrupt(Interrupt {})).await?;
-        }
-        Ok(())
-    }
-
-    fn look_again(&mut self) {
-        let wanted = self.wanted.clone();
-        self.looking = Some(Box::pin(async move {
-            sleep(DEVICE_WAIT).await;
-            Pair::open(wanted).await
-        }));
-    }
-
-    fn found(&mut self, found: Result<Pair, Failure>) -> Result<(), Failure> {
-        self.looking = None;
-        let Ok(pair) = found else {
-            // Why there was none has been said, and it may be plugged in any moment.
-            self.look_again();
-            return Ok(());
-        };
-        if let Sink::Speaker(loud) = &mut self.conversation.sink {
-            loud.replace(Some(pair.speaker.clone()));
-        }
-        let text = format!("sound is back: {}", pair.names());
-        self.pair = Some(pair);
-        self.show.remark(&text)
     }
 
     async fn tick(&mut self) -> Result<(), Failure> {
