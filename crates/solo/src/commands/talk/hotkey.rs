@@ -1,7 +1,7 @@
 //! A key that talks wherever the keyboard's focus is (`--hot-key ctrl+alt+space`): held while one speaks.
 //!
-//! X11 only, and not tried on a display yet. Wayland lets no program listen to keys that are meant for others, and macOS and Windows deliver them to the
-//! message loop of a window, which a command has not; there it is refused.
+//! X11 only. Wayland lets no program listen to keys that are meant for others, and macOS and Windows deliver them to the message
+//! loop of a window, which a command has not; there it is refused.
 
 use tokio::sync::mpsc::UnboundedSender;
 
