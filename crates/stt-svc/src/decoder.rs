@@ -14,7 +14,7 @@ use solo_service::{Context, StartupError, StatusBoard, Worker, WorkerError, cpu}
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::{Config, GateConfig};
-use crate::engine::{AudioContext, Decoded, EngineError, EngineInfo, Request, SpeechToText};
+use crate::engine::{Decoded, EngineError, EngineInfo, Request, SpeechToText};
 use crate::error::SttError;
 use crate::gate::{self, Reason};
 
@@ -133,16 +133,19 @@ impl Decoder {
     /// When the queue is full (and `patience` is short), or the engine fails.
     pub(crate) async fn decode(&self, request: Request, patience: Patience) -> Result<Verdict, SttError> {
         let _place = self.place(patience).await?;
-        let mut request = self.look(request, AudioContext::Fitted);
+        let mut request = self.bounded(request);
         let (mut decoded, mut spent) = self.run(Arc::clone(&request), patience).await?;
         let mut judged = gate::judge(&decoded, &request.samples, &self.gate);
-        if judged == Err(Reason::Repetition) {
-            // Looking at little more than the audio fills makes the model loop now and then; at all of it, it seldom does.
+        if judged == Err(Reason::Repetition) && !request.full_window {
+            // A window fitted to the audio makes the model loop now and then; the whole one seldom does.
             tracing::debug!(
                 tokens = decoded.tokens,
                 "words repeat themselves: decoding again with the full window"
             );
-            request = self.look(Arc::unwrap_or_clone(request), AudioContext::Full);
+            request = Arc::new(Request {
+                full_window: true,
+                ..Arc::unwrap_or_clone(request)
+            });
             let (second, more) = self.run(Arc::clone(&request), patience).await?;
             (decoded, spent) = (second, spent + more);
             judged = gate::judge(&decoded, &request.samples, &self.gate);
@@ -166,7 +169,7 @@ impl Decoder {
         let Ok(_place) = self.place(Patience::Refuse).await else {
             return Ok(None);
         };
-        let request = self.look(request, AudioContext::Fitted);
+        let request = self.bounded(request);
         match self.run(Arc::clone(&request), Patience::Refuse).await {
             Ok((decoded, _)) => {
                 let believed = gate::judge(&decoded, &request.samples, &self.gate).is_ok();
@@ -177,11 +180,10 @@ impl Decoder {
         }
     }
 
-    /// A request that looks at so much, and goes no further than to the token that shows that words repeat themselves.
-    fn look(&self, request: Request, audio_context: AudioContext) -> Arc<Request> {
+    /// A request that goes no further than to the token that shows that words repeat themselves.
+    fn bounded(&self, request: Request) -> Arc<Request> {
         let most = gate::most_tokens(&request.samples, &self.gate);
         Arc::new(Request {
-            audio_context,
             max_tokens: Some(most + 1),
             ..request
         })

@@ -74,20 +74,11 @@ pub struct Request {
     pub prompt: String,
     /// True: words carry their own times.
     pub word_times: bool,
-    /// How much of its window the model looks at.
-    pub audio_context: AudioContext,
+    /// True: look at the whole window of the model rather than at one fitted to the audio; slower, and less prone to
+    /// repeat itself.
+    pub full_window: bool,
     /// Tokens of text after which it may stop: they would not be believed. `None`: it goes on to its own limit.
     pub max_tokens: Option<usize>,
-}
-
-/// How much of its window a model looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AudioContext {
-    /// Little more than the audio fills: fast, and now and then it repeats itself.
-    #[default]
-    Fitted,
-    /// All of it.
-    Full,
 }
 
 /// What was said in a stretch of speech.

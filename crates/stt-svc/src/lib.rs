@@ -34,7 +34,7 @@ use solo_service::{Context, Definition, Service, StartupError};
 use tokio::sync::Semaphore;
 
 pub use config::{Config, EngineKind};
-pub use engine::{AudioContext, Decoded, EngineError, EngineInfo, Request, SpeechToText, Task, Word};
+pub use engine::{Decoded, EngineError, EngineInfo, Request, SpeechToText, Task, Word};
 
 use decoder::Decoder;
 use turn_end::TurnModel;

@@ -7,6 +7,7 @@ mod cli;
 mod conversation;
 #[cfg(target_os = "linux")]
 mod devices;
+#[cfg(target_os = "linux")]
 mod hotkey;
 #[cfg(unix)]
 mod quantize;

@@ -1,9 +1,10 @@
 //! whisper.cpp through whisper-rs.
 //!
 //! The recipe was measured on two cores. Whisper always looks at 30 s; `audio_ctx` fitted to the clip makes a short
-//! question five times as fast, but below 384 positions (7.7 s) it mishears, and sometimes it loops. Flash attention pads what
-//! it looks at and is slower here; so are weights in eight bits (ADR 0017). Temperature stays at 0 without fallback: warmer decodes make inventions look confident. One
-//! segment without timestamps: cutting is done by voice activity, which knows better when somebody spoke.
+//! question five times as fast, but below 384 positions (7.7 s) it mishears, and sometimes it loops. Flash attention pads
+//! what it looks at and is slower here; so are weights in eight bits (ADR 0017). Temperature stays at 0 without fallback:
+//! warmer decodes make inventions look confident. One segment without timestamps: cutting is done by voice activity, which
+//! knows better when somebody spoke.
 //!
 //! Its matrix products are llamafile's (`GGML_LLAMAFILE` in `.cargo/config.toml`): without them clips of 3 to
 //! 7 s take 1.8 times as long.
@@ -25,7 +26,7 @@ use whisper_rs::{
 
 use crate::config::Config;
 
-use super::{AudioContext, Decoded, EngineError, EngineInfo, Request, SpeechToText, Task, Word};
+use super::{Decoded, EngineError, EngineInfo, Request, SpeechToText, Task, Word};
 
 /// Positions of the encoder for one second of audio.
 const POSITIONS_PER_SECOND: usize = 50;
@@ -103,6 +104,7 @@ impl Whisper {
         let silence = Request {
             samples: vec![0; MIN_SAMPLES],
             language: Some("en".into()),
+            max_tokens: Some(1),
             ..Request::default()
         };
         engine
@@ -217,7 +219,12 @@ impl SpeechToText for Whisper {
         if !prompt.is_empty() {
             parameters.set_tokens(&prompt);
         }
-        parameters.set_audio_ctx(audio_ctx(samples.len(), request.audio_context) as c_int);
+        let audio_ctx = if request.full_window {
+            FULL_AUDIO_CTX
+        } else {
+            audio_ctx(samples.len())
+        };
+        parameters.set_audio_ctx(audio_ctx as c_int);
         parameters.set_translate(request.task == Task::Translate);
         parameters.set_no_timestamps(!request.word_times);
         parameters.set_token_timestamps(request.word_times);
@@ -250,10 +257,7 @@ impl SpeechToText for Whisper {
 }
 
 /// How many of the encoder's positions to look at for so many samples.
-fn audio_ctx(samples: usize, looked_at: AudioContext) -> usize {
-    if looked_at == AudioContext::Full {
-        return FULL_AUDIO_CTX;
-    }
+fn audio_ctx(samples: usize) -> usize {
     let positions = samples * POSITIONS_PER_SECOND / 16_000 + AUDIO_CTX_MARGIN;
     positions.next_multiple_of(32).clamp(MIN_AUDIO_CTX, FULL_AUDIO_CTX)
 }
@@ -345,17 +349,11 @@ mod tests {
 
     #[test]
     fn the_window_fits_the_clip_but_is_never_too_small_or_too_large() {
-        for (seconds, fitted) in [
-            (0, 384),
-            (3, 384),
-            (6, 384),
-            (7, 416),
-            (10, 576),
-            (28, 1_472),
-            (300, 1_500),
-        ] {
-            assert_eq!(audio_ctx(seconds * 16_000, AudioContext::Fitted), fitted, "{seconds} s");
-            assert_eq!(audio_ctx(seconds * 16_000, AudioContext::Full), 1_500, "{seconds} s");
-        }
+        assert_eq!(audio_ctx(0), 384);
+        assert_eq!(audio_ctx(3 * 16_000), 384);
+        assert_eq!(audio_ctx(7 * 16_000), 416);
+        assert_eq!(audio_ctx(10 * 16_000), 576);
+        assert_eq!(audio_ctx(28 * 16_000), 1_472);
+        assert_eq!(audio_ctx(300 * 16_000), 1_500);
     }
 }

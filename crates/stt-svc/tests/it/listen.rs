@@ -10,7 +10,6 @@ use solo_proto::stt::v1::rejected_transcript::Reason;
 use solo_proto::stt::v1::voice_activity::Kind;
 use solo_proto::stt::v1::{ListenConfig, ListenControl, TranscribeConfig, VadConfig};
 use solo_testkit::wait_for;
-use stt_svc::AudioContext::{Fitted, Full};
 use tonic::Code;
 
 use crate::scripted::Script;
@@ -233,8 +232,8 @@ async fn words_that_repeat_themselves_get_a_second_look_and_are_then_rejected() 
         ];
         assert_eq!(heard, ["started", "ended", wanted]);
     }
-    let looks: Vec<_> = script.requests().iter().map(|request| request.audio_context).collect();
-    assert_eq!(looks, [Fitted, Full, Fitted, Full]);
+    let windows: Vec<bool> = script.requests().iter().map(|request| request.full_window).collect();
+    assert_eq!(windows, [false, true, false, true]);
 }
 
 #[tokio::test]

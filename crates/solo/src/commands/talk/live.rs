@@ -2,8 +2,7 @@
 //!
 //! One loop hears the gateway, the devices, the keys and the clock. None of them may end it but the person: a gateway that
 //! went away is called again, ever more patiently, and the dialogue goes on, a half-asked question included; a device that
-//! was unplugged is waited for.
-//! Muted, and between the presses of a push-to-talk key, no sound leaves this process.
+//! was unplugged is waited for. Muted, and between the presses of a push-to-talk key, no sound leaves this process.
 
 mod devices;
 mod gateway;

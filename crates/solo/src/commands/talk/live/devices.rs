@@ -6,10 +6,10 @@ use solo_proto::gateway::v1::Interrupt;
 use solo_proto::gateway::v1::session_control::Control;
 use tokio::time::sleep;
 
-use super::super::sink::Sink;
 use super::Live;
 use crate::audio::devices::Direction;
 use crate::audio::pair::Pair;
+use crate::commands::talk::sink::Sink;
 use crate::failure::Failure;
 
 /// Waiting before devices are looked for again.

@@ -7,10 +7,10 @@ use solo_proto::gateway::v1::session_control::Control;
 use solo_proto::gateway::v1::{EndOfSpeech, Listen, Mute};
 use tokio::time::{sleep, timeout};
 
-use super::super::sending::Sending;
-use super::super::sink::{Loud, Sink};
-use super::super::{Arguments, opening, reply_rate};
 use super::Live;
+use crate::commands::talk::sending::Sending;
+use crate::commands::talk::sink::{Loud, Sink};
+use crate::commands::talk::{Arguments, opening, reply_rate};
 use crate::failure::{Exit, Failure};
 use crate::session::Session;
 use crate::settings::Settings;
@@ -111,10 +111,9 @@ impl Live<'_> {
 
     /// What was said and not understood before the connection broke, and while there was none.
     async fn say_again(&mut self) -> Result<(), Failure> {
-        let Some(again) = self.unheard.heard_again(Instant::now()) else {
-            self.held = false;
-            return Ok(());
-        };
+        let again = self.unheard.heard_again(Instant::now());
+        self.held = again.as_ref().is_some_and(|again| again.pressed && !again.released);
+        let Some(again) = again else { return Ok(()) };
         if again.pressed {
             self.say(Control::Listen(Listen {})).await?;
         }
