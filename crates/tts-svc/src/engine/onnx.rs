@@ -26,13 +26,11 @@ pub(super) fn load_runtime(models_dir: &Path) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// What a session is opened with. Its threads spin while a graph runs, because nodes are short, and not between runs: that
-/// would take the cores from the services that work then.
+/// What a session is opened with. Threads that spin between runs would take the cores from the services that work then.
 pub(super) fn builder(threads: usize) -> Result<SessionBuilder, ort::Error> {
     Ok(Session::builder()?
         .with_intra_threads(threads)?
-        .with_intra_op_spinning(true)?
-        .with_config_entry("session.force_spinning_stop", "1")?)
+        .with_intra_op_spinning(false)?)
 }
 
 /// Runs a graph and reads its outputs with `read`; it is stopped within [`CANCEL_CHECK`] and the time of one node when
