@@ -40,6 +40,7 @@ pub struct Config {
     pub speed: f32,
     pub pause_ms: u32,
     pub first_unit_words: usize,
+    pub first_unit_before: Vec<String>,
     pub threads: usize,
     pub max_text_chars: usize,
     pub queue: usize,

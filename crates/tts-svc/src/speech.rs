@@ -5,6 +5,7 @@
 //! while the engine still makes the rest. So a unit is made while the audio of the one before is on its way, and the first
 //! is heard before the last is written.
 
+mod job;
 mod out;
 mod part;
 
@@ -15,26 +16,24 @@ use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
 use solo_audio::SampleRate;
-use solo_service::{Context, Worker, WorkerError};
+use solo_service::{Context, Worker};
 use tokio::sync::mpsc::{self, Sender, UnboundedReceiver, UnboundedSender};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::SpeechError;
 use crate::config::Config;
-use crate::convert::{Manner, SPEED};
+use crate::convert::Manner;
 use crate::encode::{self, Encoding};
-use crate::engine::{EngineKind, Made, SynthesisError, Utterance, VoiceFacts, Voices};
-use crate::normalise;
+use crate::engine::{EngineKind, VoiceFacts, Voices};
 use crate::ssml::{Item, Passage};
 use crate::units::{Unit, UnitCutter};
+use job::Ahead;
 use out::{Mouth, Step};
 use part::{Part, of_passage};
 
 /// Chunks that may wait for a slow listener before synthesis waits, too.
 const CHUNKS_AHEAD: usize = 64;
-/// More than an engine makes of one unit: it never waits for a listener, others wait for it.
-const RUNS_OF_A_UNIT: usize = 1024;
 
 /// A piece of text that is being written.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,7 +125,12 @@ impl Summary {
 
 /// What is next to be spoken, and when it was there.
 enum Next {
-    Part { part: Part, at: Instant },
+    /// It is likely, and not yet sure, that this comes next.
+    Foreseen(Part),
+    Part {
+        part: Part,
+        at: Instant,
+    },
     Break(Duration),
 }
 
@@ -137,6 +141,7 @@ pub struct Speaker {
     active: VoiceFacts,
     pause: Duration,
     first_unit_words: usize,
+    first_unit_before: Arc<[String]>,
     max_text_chars: usize,
 }
 
@@ -149,6 +154,11 @@ impl Speaker {
             active,
             pause: Duration::from_millis(config.pause_ms.into()),
             first_unit_words: config.first_unit_words,
+            first_unit_before: config
+                .first_unit_before
+                .iter()
+                .map(|word| word.to_lowercase())
+                .collect(),
             max_text_chars: config.max_text_chars,
         }
     }
@@ -249,20 +259,22 @@ impl Speech {
     {
         let limit = self.speaker.max_text_chars;
         let mut pieces = pin!(pieces);
-        let mut cutter = UnitCutter::new(self.speaker.first_unit_words);
+        let mut cutter =
+            UnitCutter::new(self.speaker.first_unit_words).ending_before(Arc::clone(&self.speaker.first_unit_before));
         let mut characters = 0;
         let hand_over = |next: Next| {
             // The other end goes away only together with this one.
             let _ = parts.send(next);
         };
+        let part_of = |unit: Unit| Part {
+            joined: unit.goes_on,
+            passage: None,
+            unit,
+        };
         let plain = |units: Vec<Unit>| {
             let at = Instant::now();
             for unit in units {
-                let part = Part {
-                    unit,
-                    passage: None,
-                    joined: false,
-                };
+                let part = part_of(unit);
                 hand_over(Next::Part { part, at });
             }
         };
@@ -282,6 +294,9 @@ impl Speech {
                             return Err(SpeechError::TextTooLong { limit });
                         }
                         plain(cutter.push(&delta));
+                        if let Some(unit) = cutter.foreseen() {
+                            hand_over(Next::Foreseen(part_of(unit)));
+                        }
                     }
                     Piece::Flush => plain(cutter.flush()),
                     Piece::Passage(passage) => {
@@ -301,9 +316,19 @@ impl Speech {
 
     async fn synthesise(&self, mut ready: UnboundedReceiver<Next>, made: Sender<Step>) -> Result<(), SpeechError> {
         let mut soon = true;
+        let mut ahead: Option<Ahead> = None;
         while let Some(next) = ready.recv().await {
             let (part, at) = match next {
                 Next::Part { part, at } => (part, at),
+                Next::Foreseen(part) => {
+                    let words = part.words(&self.facts.language);
+                    if !words.is_empty() {
+                        let said = self.say(&part, &words, soon);
+                        // Where there is no room for it now, it is made when it is sure.
+                        ahead = self.make(&said).ok().map(|runs| Ahead { said, runs });
+                    }
+                    continue;
+                }
                 Next::Break(length) => {
                     if made.send(Step::Silence(length)).await.is_err() {
                         return Ok(());
@@ -326,9 +351,12 @@ impl Speech {
             let took = if words.is_empty() {
                 Duration::ZERO
             } else {
-                let rate = part.passage.as_ref().map_or(1.0, |(passage, _)| passage.rate);
-                let speed = (self.manner.speed * rate).clamp(*SPEED.start(), *SPEED.end());
-                let Some(took) = self.make(normalise::joined(&words), speed, soon, &made).await? else {
+                let said = self.say(&part, &words, soon);
+                let runs = match ahead.take() {
+                    Some(ahead) if ahead.said == said => ahead.runs,
+                    _ => self.make(&said)?,
+                };
+                let Some(took) = self.pass_on(runs, &made).await? else {
                     return Ok(());
                 };
                 soon = false;
@@ -340,56 +368,4 @@ impl Speech {
         }
         Ok(())
     }
-
-    /// Has words made into samples on the engine's thread; how long that took, or `None` when nobody listens any more.
-    async fn make(
-        &self,
-        text: String,
-        speed: f32,
-        soon: bool,
-        made: &Sender<Step>,
-    ) -> Result<Option<Duration>, SpeechError> {
-        let (engine, voice) = (self.engine, self.manner.voice.clone());
-        let mut runs = self
-            .speaker
-            .worker
-            .stream(RUNS_OF_A_UNIT, move |voices, emit, cancel| {
-                let started = Instant::now();
-                let utterance = Utterance {
-                    text: &text,
-                    speed,
-                    soon,
-                };
-                let result = voices
-                    .open(engine, &voice)
-                    .map_err(SpeechError::from)
-                    .and_then(|voice| {
-                        let mut pass_on = |made| emit.send(Ok(Run::Made(made))).map_err(|_| SynthesisError::Cancelled);
-                        voice.synthesize(&utterance, cancel, &mut pass_on)?;
-                        Ok(Run::Done(started.elapsed()))
-                    });
-                // Whoever does not listen any more needs no result.
-                let _ = emit.send(result);
-            })?;
-        while let Some(run) = runs.next().await {
-            match run? {
-                Run::Made(run) => {
-                    if made.send(Step::Made(run)).await.is_err() {
-                        return Ok(None);
-                    }
-                }
-                Run::Done(took) => return Ok(Some(took)),
-            }
-        }
-        Err(SpeechError::Worker(WorkerError::Panicked {
-            worker: self.engine.name(),
-        }))
-    }
-}
-
-/// What the engine's thread says of a unit.
-enum Run {
-    Made(Made),
-    /// All of it is made; the time that took.
-    Done(Duration),
 }

@@ -1,7 +1,7 @@
 //! Cuts text, while it is being written, into units that can be spoken: sentences, and for the first unit a clause.
 //!
-//! Whoever listens waits for the first unit, so it may end at a comma once it has a few words; all later ones are
-//! sentences, because prosody needs them whole. A cut is made only when the text that follows cannot change it
+//! Whoever listens waits for the first unit, so once it has a few words it may end at a comma, or before a word that opens
+//! a clause; all later ones are sentences, because prosody needs them whole. A cut is made only when the text that follows cannot change it
 //! any more ("3." may become "3.14", "Dr." is followed by a name), and every decision depends on the text alone: however
 //! the text is cut into deltas, the units are the same, and put together they are the text. White space before a unit
 //! belongs to it, so that units, and the marks made from them, tile the text without gaps.
@@ -9,8 +9,9 @@
 mod boundary;
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use boundary::{Scan, Verdict};
+use boundary::{Early, Scan, Verdict};
 
 /// Bytes from which a sentence is cut at its last clause or space: longer ones delay the audio and the cancellation.
 pub const MAX_UNIT_BYTES: usize = 320;
@@ -24,6 +25,8 @@ pub struct Unit {
     pub text: String,
     /// What it is.
     pub kind: UnitKind,
+    /// Its sentence goes on in the next unit, and no mark stands between them.
+    pub goes_on: bool,
 }
 
 /// What a unit is made of.
@@ -46,6 +49,8 @@ pub struct UnitCutter {
     scanned: usize,
     /// Words from which the first unit may end at a comma, semicolon, colon or dash.
     first_words: usize,
+    /// Words before which it may, in lower case.
+    openers: Arc<[String]>,
     /// No unit with words was cut yet.
     first: bool,
     /// `pending` begins a line.
@@ -60,9 +65,15 @@ impl UnitCutter {
             offset: 0,
             scanned: 0,
             first_words,
+            openers: Arc::default(),
             first: true,
             line_start: true,
         }
+    }
+
+    /// The first unit may also end before one of these words (lower case, "because") that opens another clause.
+    pub fn ending_before(self, openers: Arc<[String]>) -> Self {
+        Self { openers, ..self }
     }
 
     /// Bytes of text that went into the units so far.
@@ -74,6 +85,30 @@ impl UnitCutter {
     pub fn push(&mut self, delta: &str) -> Vec<Unit> {
         self.pending.push_str(delta);
         self.cut(false)
+    }
+
+    /// The first unit, if it ends where only the next character is missing to be sure: behind the mark that the text ends
+    /// in, or before the word. That character comes with the next word. Nothing is taken from the text.
+    pub fn foreseen(&self) -> Option<Unit> {
+        // The scan stopped where the text to come decides.
+        let (before, waits) = self.pending.split_at_checked(self.scanned)?;
+        if !self.first || !before.ends_with(char::is_alphabetic) {
+            return None;
+        }
+        let opens = waits
+            .strip_prefix(' ')
+            .is_some_and(|word| self.openers.iter().any(|opener| opener == word));
+        let end = match waits {
+            "." | "!" | "?" | "," | ";" | ":" => self.pending.len(),
+            _ if opens => self.scanned,
+            _ => return None,
+        };
+        Some(Unit {
+            range: self.offset..self.offset + end,
+            text: self.pending[..end].to_owned(),
+            kind: UnitKind::Prose,
+            goes_on: opens,
+        })
     }
 
     /// Gives what is there, though no unit may be complete. White space alone stays for the next unit.
@@ -100,7 +135,10 @@ impl UnitCutter {
             let scan = Scan {
                 text: &self.pending,
                 complete,
-                early: self.first.then_some(self.first_words),
+                early: self.first.then_some(Early {
+                    words: self.first_words,
+                    before: &self.openers,
+                }),
                 line_start: self.line_start,
             };
             match scan.from(self.scanned) {
@@ -126,10 +164,12 @@ impl UnitCutter {
         self.scanned = 0;
         self.first &= boundary::words(&text) == 0;
         self.line_start = text.ends_with('\n');
+        let goes_on = text.ends_with(char::is_alphanumeric) && self.pending.starts_with(' ');
         Unit {
             range: start..self.offset,
             text,
             kind,
+            goes_on,
         }
     }
 }

@@ -29,6 +29,8 @@ pub(super) enum Rehearsal {
         end_sample: u64,
         /// What a Final will say.
         said: Box<Output>,
+        /// Whether they were given as a candidate.
+        told: bool,
     },
 }
 
@@ -43,44 +45,72 @@ impl Rehearsal {
         *self = Self::Running { end_sample, job };
     }
 
+    /// Whether the words of the utterance that ends here are there, or being written down.
+    pub(super) fn covers(&self, end_sample: u64) -> bool {
+        match self {
+            Self::None => false,
+            Self::Running { end_sample: end, .. } | Self::Done { end_sample: end, .. } => *end == end_sample,
+        }
+    }
+
+    /// Whether words are being written down.
+    pub(super) fn runs(&self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
+
     /// Somebody goes on: the words are void.
     pub(super) fn drop_words(&mut self) {
         *self = Self::None;
     }
 
-    /// Waits for the words; for ever where none are written down. What is not believed is no candidate. Cancel safe.
-    pub(super) async fn next(&mut self) -> Result<Option<Output>, SttError> {
-        let Self::Running { end_sample, job } = self else {
-            return std::future::pending().await;
-        };
-        let (end_sample, said) = (*end_sample, job.await);
-        *self = Self::None;
-        let said = said?;
-        let candidate = match &said {
-            Output::Final {
-                decoded,
+    /// Waits for the words, and for somebody to pause for long enough (`pausing`) to be told of them; for ever where none
+    /// are written down. What is not believed is no candidate. Cancel safe.
+    pub(super) async fn next(&mut self, pausing: bool) -> Result<Option<Output>, SttError> {
+        if let Self::Running { end_sample, job } = self {
+            let (end_sample, said) = (*end_sample, job.await);
+            // Should it have failed, nothing is left to wait for.
+            *self = Self::None;
+            *self = Self::Done {
                 end_sample,
-                spent,
-                ..
-            } => Some(Output::Candidate {
-                decoded: decoded.clone(),
-                end_sample: *end_sample,
-                spent: *spent,
-            }),
-            _ => None,
-        };
-        let said = Box::new(said);
-        *self = Self::Done { end_sample, said };
-        Ok(candidate)
+                said: Box::new(said?),
+                told: false,
+            };
+        }
+        match self {
+            Self::Done { said, told, .. } if pausing && !*told => {
+                *told = true;
+                Ok(candidate(said))
+            }
+            _ => std::future::pending().await,
+        }
     }
 
     /// Hands over what there is of the utterance that ends here; `None` where it has to be decoded.
     pub(super) fn take(&mut self, end_sample: u64) -> Option<FinalJob> {
         match std::mem::take(self) {
             Self::Running { end_sample: end, job } if end == end_sample => Some(job),
-            Self::Done { end_sample: end, said } if end == end_sample => Some(Box::pin(async { Ok(*said) })),
+            Self::Done {
+                end_sample: end, said, ..
+            } if end == end_sample => Some(Box::pin(async { Ok(*said) })),
             _ => None,
         }
+    }
+}
+
+/// The words of a Final that is not sure yet.
+fn candidate(said: &Output) -> Option<Output> {
+    match said {
+        Output::Final {
+            decoded,
+            end_sample,
+            spent,
+            ..
+        } => Some(Output::Candidate {
+            decoded: decoded.clone(),
+            end_sample: *end_sample,
+            spent: *spent,
+        }),
+        _ => None,
     }
 }
 
@@ -88,6 +118,10 @@ impl Rehearsal {
 pub(super) struct Judge {
     model: Option<TurnModel>,
     asked: Option<Question>,
+    /// This pause was judged.
+    judged: bool,
+    /// What is asked when the words are there.
+    put_off: Option<Pause>,
 }
 
 struct Question {
@@ -98,15 +132,26 @@ struct Question {
 
 impl Judge {
     pub(super) fn new(model: Option<TurnModel>) -> Self {
-        Self { model, asked: None }
+        Self {
+            model,
+            asked: None,
+            judged: false,
+            put_off: None,
+        }
     }
 
-    /// Asks, unless an answer is still waited for: under load there are fewer answers, not later ones.
-    pub(super) fn ask(&mut self, pause: Pause) {
+    /// Asks, unless an answer is still waited for: under load there are fewer answers, not later ones. While the words
+    /// are being written down (`writing`) a pause is judged once: no turn ends before them, and they want the cores.
+    pub(super) fn ask(&mut self, pause: Pause, writing: bool) {
         let Some(model) = &self.model else { return };
         if self.asked.is_some() {
             return;
         }
+        if writing && self.judged {
+            self.put_off = Some(pause);
+            return;
+        }
+        (self.judged, self.put_off) = (true, None);
         let (model, samples) = (model.clone(), pause.samples);
         self.asked = Some(Question {
             silence: pause.silence,
@@ -115,9 +160,16 @@ impl Judge {
         });
     }
 
-    /// Nobody wants the answer any more.
+    /// The words are there: asks what was put off until then.
+    pub(super) fn ask_at_last(&mut self) {
+        if let Some(pause) = self.put_off.take() {
+            self.ask(pause, false);
+        }
+    }
+
+    /// The pause is over: nobody wants the answer any more.
     pub(super) fn dismiss(&mut self) {
-        self.asked = None;
+        (self.asked, self.judged, self.put_off) = (None, false, None);
     }
 
     /// Waits for an answer; for ever where nothing was asked. Cancel safe.

@@ -4,6 +4,7 @@
 //! where somebody paused for long without the turn being over. While nobody speaks only the pre-roll is kept.
 
 mod audio;
+mod pausing;
 
 use solo_audio::Framer;
 
@@ -33,11 +34,14 @@ pub(super) enum Step {
     Say(Output),
     /// Decode this, then say what comes of it.
     Decode(Utterance),
-    /// Decode this, which may be all that is said.
+    /// Nobody speaks since a moment, seldom for long: decode this if the engine has nothing else to do, unless it is being
+    /// decoded already.
+    Foresee(Utterance),
+    /// Decode this, which may be all that is said, unless it is being decoded already.
     Rehearse(Utterance),
     /// Judge whether who pauses has finished.
     Judge(Pause),
-    /// What was heard is to be forgotten.
+    /// What was decoded ahead is void.
     Forget,
 }
 
@@ -100,6 +104,8 @@ pub(super) struct Session {
     pausing: Option<PauseSettings>,
     /// Somebody pauses: the silence after which it is judged again, [`u64::MAX`] for never.
     judge_at: Option<u64>,
+    /// Nobody speaks since a moment that is not called a pause yet.
+    foreseen: bool,
     max_utterance: u64,
 }
 
@@ -119,6 +125,7 @@ impl Session {
             partial_interval: settings.partial_interval,
             pausing: settings.pause,
             judge_at: None,
+            foreseen: false,
             max_utterance,
         }
     }
@@ -126,6 +133,11 @@ impl Session {
     /// True when no utterance is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.turn.is_none()
+    }
+
+    /// True when nobody speaks since a moment that is not called a pause yet: words of it are nobody's business.
+    pub(super) fn foresees(&self) -> bool {
+        self.foreseen
     }
 
     /// The stretch that grows now.
@@ -247,46 +259,6 @@ impl Session {
         }
         self.pause(first, end, steps);
         self.cut(end, steps);
-    }
-
-    /// Says when somebody pauses and when they go on, and has words and end ready in case they do not.
-    fn pause(&mut self, first: u64, end: u64, steps: &mut Vec<Step>) {
-        let Some(settings) = self.pausing else { return };
-        let heard = self.heard();
-        let Some(voiced_end) = self.endpointer.voiced_end() else {
-            self.judge_at = None;
-            return;
-        };
-        let silence = end - voiced_end;
-        if silence == 0 {
-            if self.judge_at.take().is_some() {
-                steps.push(Step::Say(Output::VoiceResumed { sample: first, heard }));
-            }
-            return;
-        }
-        let Some(turn) = &self.turn else { return };
-        let begins = self.judge_at.is_none();
-        if silence < self.judge_at.unwrap_or(settings.candidate) {
-            return;
-        }
-        self.judge_at = Some(settings.judge_every.map_or(u64::MAX, |every| silence + every));
-        if begins {
-            let sample = voiced_end - 1;
-            steps.push(Step::Say(Output::VoicePaused { sample, heard }));
-            steps.push(Step::Rehearse(self.utterance(turn, voiced_end)));
-        }
-        if settings.judge_every.is_some() {
-            let from = turn
-                .open
-                .unwrap_or(voiced_end)
-                .max(heard.saturating_sub(turn_end::SAMPLES as u64));
-            let samples = self.audio.range(from, heard);
-            steps.push(Step::Judge(Pause {
-                samples,
-                silence,
-                heard,
-            }));
-        }
     }
 
     /// What was said up to `voiced_end`, ready for the engine.

@@ -26,6 +26,9 @@ use super::{Emit, EngineError, Made, SynthesisError, Synthesizer, Utterance, Voi
 use ids::{Encoded, PhonemeIds};
 use latent::{Latent, pieces};
 
+/// Threads of the first half of the graph, at most.
+const ENCODER_THREADS: usize = 2;
+
 /// Said when the voice is loaded: sets its level, and makes the runtime allocate what it needs.
 const TRIAL: &str = "The quick brown fox jumps over the lazy dog.";
 
@@ -288,8 +291,8 @@ fn open_graphs(model: &Path, threads: usize) -> Result<Graphs, Box<dyn std::erro
     };
     drop(bytes);
     Ok(Graphs::Halves {
-        // Thousands of tiny steps: handing them to other threads costs more than it brings.
-        encoder: onnx::builder(1)?.commit_from_memory(&encoder)?,
+        // Thousands of tiny steps: a second thread takes a quarter of the time away, more of them are not worth waking.
+        encoder: onnx::builder(threads.min(ENCODER_THREADS))?.commit_from_memory(&encoder)?,
         decoder: onnx::builder(threads)?.commit_from_memory(&decoder)?,
     })
 }

@@ -52,7 +52,7 @@ pub(super) fn of_passage(cutter: &mut UnitCutter, passage: Passage) -> Vec<Part>
     let passage = Arc::new(passage);
     let last = units.len().saturating_sub(1);
     let part = |(index, unit): (usize, Unit)| Part {
-        joined: passage.joined && index == last && !ends(&unit.text),
+        joined: unit.goes_on || (passage.joined && index == last && !ends(&unit.text)),
         passage: Some((Arc::clone(&passage), base)),
         unit,
     };

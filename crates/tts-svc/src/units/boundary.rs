@@ -32,13 +32,22 @@ enum Here {
     Unknown,
 }
 
+/// When a clause is enough.
+#[derive(Clone, Copy)]
+pub(super) struct Early<'a> {
+    /// Once it has so many words.
+    pub(super) words: usize,
+    /// And, where no mark ends it, before one of these, in lower case.
+    pub(super) before: &'a [String],
+}
+
 /// A look at the text that no unit holds yet.
 pub(super) struct Scan<'a> {
     pub(super) text: &'a str,
     /// No text will follow.
     pub(super) complete: bool,
-    /// A clause of so many words is enough.
-    pub(super) early: Option<usize>,
+    /// A clause is enough.
+    pub(super) early: Option<Early<'a>>,
     /// The text begins a line.
     pub(super) line_start: bool,
 }
@@ -88,6 +97,7 @@ impl Scan<'_> {
                 '.' | '!' | '?' | '…' => self.sentence(at),
                 '。' | '！' | '？' => self.full_width(at + c.len_utf8()),
                 ',' | ';' | ':' | '—' | '–' => self.clause(at, c),
+                ' ' if at > body => self.opened(at),
                 _ => Here::Nothing,
             };
             match here {
@@ -235,13 +245,31 @@ impl Scan<'_> {
     }
 
     fn clause(&self, at: usize, c: char) -> Here {
-        if self.early.is_none_or(|enough| words(&self.text[..at]) < enough) {
+        if self.early.is_none_or(|early| words(&self.text[..at]) < early.words) {
             return Here::Nothing;
         }
         let end = at + c.len_utf8();
         match self.text[end..].chars().next() {
             Some(next) if next.is_whitespace() => Here::Cut(end),
             None if !self.complete => Here::Unknown,
+            _ => Here::Nothing,
+        }
+    }
+
+    /// The space before a word that opens a clause ("because"), where the one before it ends without a mark.
+    fn opened(&self, at: usize) -> Here {
+        let Some(early) = self.early else { return Here::Nothing };
+        if !self.text[..at].ends_with(char::is_alphanumeric) || words(&self.text[..at]) < early.words {
+            return Here::Nothing;
+        }
+        let rest = &self.text[at + 1..];
+        let word = &rest[..rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len())];
+        let whole = word.len() < rest.len();
+        match early.before.iter().find(|opener| opener.starts_with(word)) {
+            Some(_) if !whole && !self.complete => Here::Unknown,
+            Some(_) if rest[word.len()..].starts_with(' ') && early.before.iter().any(|opener| opener == word) => {
+                Here::Cut(at)
+            }
             _ => Here::Nothing,
         }
     }

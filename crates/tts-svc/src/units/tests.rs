@@ -39,6 +39,93 @@ fn only_the_first_unit_may_be_a_clause_of_four_words() {
 }
 
 #[test]
+fn the_first_unit_is_foreseen_where_only_the_next_character_is_missing() {
+    let foreseen = |text: &str| {
+        let mut cutter = UnitCutter::new(ENOUGH);
+        let units = cutter.push(text);
+        assert!(units.is_empty(), "{units:?}");
+        let foreseen = cutter.foreseen();
+        let next = cutter.push(" Then").into_iter().next();
+        (foreseen.is_some(), foreseen == next)
+    };
+    for text in [
+        "It is Paris.",
+        "\nIs it?",
+        "If you look closely,",
+        "Take these four things:",
+    ] {
+        assert_eq!(foreseen(text), (true, true), "{text}");
+    }
+    // A number may go on, a name follows, a clause is too short, a mark may be closed.
+    for text in ["It is 3.", "Well,", "It is Paris", "It is Paris.\"", ""] {
+        assert_eq!(foreseen(text).0, false, "{text}");
+    }
+    // Wrong, which costs some work: who waits for the certain unit hears no difference.
+    assert_eq!(foreseen("I asked Dr."), (true, false));
+    let mut cutter = UnitCutter::new(ENOUGH);
+    assert_eq!(cutter.push("It is Paris. It lies there.").len(), 1);
+    assert_eq!(cutter.foreseen(), None, "nobody waits for the second one");
+}
+
+/// As [`cut`], where some words open a clause.
+fn cut_before(text: &str) -> Vec<Unit> {
+    let mut cutter = before();
+    let mut units = cutter.push(text);
+    units.extend(cutter.finish());
+    units
+}
+
+fn before() -> UnitCutter {
+    UnitCutter::new(ENOUGH).ending_before(["and", "because"].map(str::to_owned).into())
+}
+
+#[test]
+fn the_first_unit_may_end_before_a_word_that_opens_a_clause() {
+    let texts = |text: &str| -> Vec<(String, bool)> {
+        let units = cut_before(text).into_iter();
+        units.map(|unit| (unit.text, unit.goes_on)).collect()
+    };
+    let pairs = |pairs: &[(&str, bool)]| -> Vec<(String, bool)> {
+        pairs
+            .iter()
+            .map(|(text, goes_on)| ((*text).to_owned(), *goes_on))
+            .collect()
+    };
+    assert_eq!(
+        texts("The sky is blue because it is, and because it is. And so on."),
+        pairs(&[
+            ("The sky is blue", true),
+            (" because it is, and because it is.", false),
+            (" And so on.", false)
+        ])
+    );
+    // Too few words; part of a word; a mark is there already; nothing follows.
+    for whole in [
+        "He came and went.",
+        "They were all quite becauselike.",
+        "All of this and-or that.",
+        "All of us are because",
+    ] {
+        assert_eq!(texts(whole), pairs(&[(whole, false)]), "{whole}");
+    }
+    assert_eq!(texts("It is all here, and there.")[0].0, "It is all here,");
+}
+
+#[test]
+fn a_clause_is_foreseen_with_the_word_that_opens_the_next() {
+    let mut cutter = before();
+    assert!(cutter.push("The sky is blue bec").is_empty());
+    assert_eq!(cutter.foreseen(), None);
+    assert!(cutter.push("ause").is_empty());
+    let foreseen = cutter.foreseen();
+    assert_eq!(
+        foreseen.as_ref().map(|unit| unit.text.as_str()),
+        Some("The sky is blue")
+    );
+    assert_eq!(cutter.push(" of").into_iter().next(), foreseen);
+}
+
+#[test]
 fn how_many_words_are_enough_can_be_said() {
     let texts = |enough| -> Vec<String> {
         let units = super::cut("Well, yes, it is. So, go on.", enough);
@@ -175,6 +262,8 @@ fn text() -> impl Strategy<Value = String> {
         "|",
         "\r\n",
         "1. ",
+        "and",
+        " because ",
     ]);
     prop::collection::vec(piece, 0..250).prop_map(|pieces| pieces.concat())
 }
@@ -197,15 +286,16 @@ proptest! {
         let mut at: Vec<usize> = cuts.iter().map(|cut| text.floor_char_boundary(cut.index(text.len() + 1))).collect();
         at.push(text.len());
         at.sort_unstable();
-        let mut cutter = UnitCutter::new(ENOUGH);
-        let mut units = Vec::new();
-        let mut from = 0;
-        for end in at {
-            units.extend(cutter.push(&text[from..end]));
-            from = end;
+        for (mut cutter, whole) in [(UnitCutter::new(ENOUGH), cut(&text)), (before(), cut_before(&text))] {
+            let mut units = Vec::new();
+            let mut from = 0;
+            for &end in &at {
+                units.extend(cutter.push(&text[from..end]));
+                from = end;
+            }
+            units.extend(cutter.finish());
+            prop_assert_eq!(units, whole);
         }
-        units.extend(cutter.finish());
-        prop_assert_eq!(units, cut(&text));
     }
 
     #[test]

@@ -113,12 +113,30 @@ async fn the_first_samples_leave_while_the_rest_of_their_unit_is_made() {
 
 #[tokio::test]
 async fn how_long_the_first_unit_is_can_be_configured() {
-    let words = "If you look closely, you see it.";
-    for (configured, units) in [("", 2), ("first_unit_words = 5", 1)] {
+    let comma = "If you look closely, you see it.";
+    let word = "You can see it if you look.";
+    for (configured, words, units) in [
+        ("", comma, 2),
+        ("first_unit_words = 5", comma, 1),
+        ("", word, 2),
+        ("first_unit_before = []", word, 1),
+    ] {
         let mut fake = start(configured).await.unwrap();
         let heard = spoken(&mut fake, words, VoiceConfig::default()).await;
-        assert_eq!(heard.marks.len(), units, "{configured}");
+        assert_eq!(heard.marks.len(), units, "{configured}: {words}");
     }
+}
+
+#[tokio::test]
+async fn a_clause_that_ends_without_a_mark_keeps_the_voice_up_and_no_pause_follows() {
+    let mut fake = start("").await.unwrap();
+    let heard = spoken(&mut fake, "You can see it if you look.", VoiceConfig::default()).await;
+    assert_eq!(
+        fake.journal.texts.lock().unwrap()[1..],
+        ["You can see it,", "if you look."]
+    );
+    let (first, second) = (&heard.marks[0], &heard.marks[1]);
+    assert_eq!(second.start_sample, first.end_sample, "no pause between the two");
 }
 
 #[tokio::test]

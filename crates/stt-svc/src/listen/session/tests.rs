@@ -61,6 +61,7 @@ fn kinds(steps: &[Step]) -> String {
         Step::Say(_) => '?',
         Step::Decode(_) => 'D',
         Step::Rehearse(_) => 'd',
+        Step::Foresee(_) => 'o',
         Step::Judge(_) => 'j',
         Step::Forget => 'f',
     };
@@ -339,7 +340,7 @@ fn a_pause_has_words_and_end_ready_and_is_over_when_somebody_goes_on() {
     );
     assert_eq!(
         kinds(&steps).replace('j', ""),
-        "SpdrpdED",
+        "SooopdrooopdED",
         "paused, went on, paused, was over"
     );
     let rehearsed = steps.iter().filter_map(|step| match step {
@@ -354,6 +355,24 @@ fn a_pause_has_words_and_end_ready_and_is_over_when_somebody_goes_on() {
     );
     assert_eq!(rehearsed[1].start_sample, rehearsed[0].start_sample);
     assert!(rehearsed[1].stretches[0].len() > rehearsed[0].stretches[0].len());
+}
+
+#[test]
+fn a_moment_of_silence_is_decoded_ahead_and_forgotten_when_somebody_goes_on() {
+    let mut session = pausing(true);
+    let steps = feed(&mut session, &[tone(SECOND), silence(1_500)].concat());
+    assert_eq!(kinds(&steps), "Soo");
+    assert!(session.foresees());
+    assert_eq!(kinds(&feed(&mut session, &tone(SECOND))), "f");
+    assert!(!session.foresees());
+}
+
+#[test]
+fn nothing_is_decoded_ahead_where_no_partial_words_are_wanted() {
+    let mut session = pausing(true);
+    session.partial_interval = None;
+    let steps = feed(&mut session, &[tone(SECOND), silence(SECOND)].concat());
+    assert_eq!(kinds(&steps).replace('j', ""), "SpdED");
 }
 
 #[test]
@@ -403,5 +422,5 @@ fn where_nobody_judges_a_pause_has_its_words_all_the_same() {
         &mut session,
         &[tone(SECOND), silence(4_000), tone(SECOND), silence(SECOND)].concat(),
     );
-    assert_eq!(kinds(&steps), "SpdrpdED");
+    assert_eq!(kinds(&steps), "SooopdrooopdED");
 }
