@@ -246,7 +246,7 @@ pub async fn peer_turn(mut caller: Caller, clip: &Clip) -> Result<Turn, Failure>
 
 /// The end of the turn was decided.
 pub const ENDPOINT: &str = "endpoint";
-/// The words were there.
+/// The words were there that were answered.
 pub const STT: &str = "stt";
 /// Memory had answered.
 pub const RECALL: &str = "recall";
@@ -265,9 +265,11 @@ fn stages(summary: &TurnSummary) -> BTreeMap<&'static str, f64> {
     let Some(times) = &summary.stages else {
         return BTreeMap::new();
     };
+    // A reply that was drafted had its words before the Final came.
+    let words = times.draft.filter(|_| summary.drafted).or(times.stt);
     let named = [
         (ENDPOINT, times.endpoint),
-        (STT, times.stt),
+        (STT, words),
         (RECALL, times.recall),
         (LLM_FIRST_TOKEN, times.llm_first_token),
         (LLM_FIRST_SENTENCE, times.llm_first_sentence),
@@ -344,6 +346,23 @@ mod tests {
         assert_eq!(hidden(400, 150, 700), 250.0);
         assert_eq!(hidden(400, 150, 380), 230.0, "all of it");
         assert_eq!(hidden(400, 600, 900), 0.0, "nothing began before the decision");
+        let drafted = TurnSummary {
+            drafted: true,
+            stages: Some(StageTimes {
+                endpoint: Some(400),
+                draft: Some(250),
+                stt: Some(410),
+                tts_first_audio: Some(700),
+                ..StageTimes::default()
+            }),
+            ..TurnSummary::default()
+        };
+        assert_eq!((stages(&drafted)[STT], stages(&drafted)[HIDDEN]), (250.0, 150.0));
+        let of_other_words = TurnSummary {
+            drafted: false,
+            ..drafted
+        };
+        assert_eq!(stages(&of_other_words)[STT], 410.0);
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub struct Voice {
     pub end_probability: f32,
     pub end_silence_ms: u64,
     pub doubt_silence_ms: u64,
+    pub hesitation_silence_ms: u64,
     pub open_words: Vec<String>,
     pub partial_interval_ms: u32,
     pub follow_up_ms: u64,
@@ -135,6 +136,8 @@ impl ServiceConfig for Config {
         faults.range("gateway.voice.end_probability", self.voice.end_probability, 0.0, 1.0);
         faults.range("gateway.voice.end_silence_ms", self.voice.end_silence_ms, 0, 5_000);
         faults.range("gateway.voice.doubt_silence_ms", self.voice.doubt_silence_ms, 0, 5_000);
+        let hesitation = self.voice.hesitation_silence_ms;
+        faults.range("gateway.voice.hesitation_silence_ms", hesitation, 0, 5_000);
         faults.range("gateway.voice.barge_in_ms", self.voice.barge_in_ms, 0, 5_000);
         if self.voice.partial_interval_ms != 0 {
             faults.range(
@@ -174,7 +177,8 @@ mod tests {
         assert_eq!(config.http_listen, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.voice.silence_ms, 1_200);
         assert!(config.voice.end_silence_ms < config.voice.doubt_silence_ms);
-        assert!(config.voice.doubt_silence_ms < u64::from(config.voice.silence_ms));
+        assert!(config.voice.doubt_silence_ms < config.voice.hesitation_silence_ms);
+        assert!(config.voice.hesitation_silence_ms < u64::from(config.voice.silence_ms));
     }
 
     #[test]

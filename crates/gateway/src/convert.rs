@@ -132,6 +132,7 @@ pub(crate) fn settings(manner: &Manner, config: &Config) -> Settings {
             probability: config.voice.end_probability,
             silence: ms(config.voice.end_silence_ms),
             doubt: ms(config.voice.doubt_silence_ms),
+            hesitation: ms(config.voice.hesitation_silence_ms),
             reads: config.voice.candidate_ms > 0,
             open_words: config.voice.open_words.clone(),
         },

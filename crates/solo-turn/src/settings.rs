@@ -53,8 +53,10 @@ pub struct TurnEnd {
     pub probability: f32,
     /// Silence that has to pass all the same.
     pub silence: Duration,
-    /// Silence that has to pass where voice and words do not agree.
+    /// Silence that has to pass where the voice sounds finished and the words are no whole sentence.
     pub doubt: Duration,
+    /// Silence that has to pass where the words are a whole sentence and the voice sounds as if it went on.
+    pub hesitation: Duration,
     /// Whether the words count, too. They must come in each pause ([`Event::Candidate`](crate::Event::Candidate)): before
     /// them, nothing ends.
     pub reads: bool,
@@ -88,7 +90,8 @@ impl Default for Settings {
             turn_end: TurnEnd {
                 probability: 0.5,
                 silence: Duration::from_millis(200),
-                doubt: Duration::from_millis(600),
+                doubt: Duration::from_millis(500),
+                hesitation: Duration::from_millis(600),
                 reads: false,
                 open_words: Vec::new(),
             },

@@ -2,7 +2,7 @@
 //!
 //! | the words | the voice sounds finished | it does not |
 //! |---|---|---|
-//! | a whole sentence | [`TurnEnd::silence`] | [`TurnEnd::doubt`] |
+//! | a whole sentence | [`TurnEnd::silence`] | [`TurnEnd::hesitation`] |
 //! | no sentence, nothing missing | [`TurnEnd::doubt`] | the utterance's own end |
 //! | something is missing ("turn on the") | the utterance's own end | the utterance's own end |
 //!
@@ -40,7 +40,7 @@ impl Pause {
         let reads = if settings.reads { self.reads? } else { Ending::Whole };
         let silence = match (reads, finished) {
             (Ending::Whole, true) => settings.silence,
-            (Ending::Whole, false) if settings.reads => settings.doubt,
+            (Ending::Whole, false) if settings.reads => settings.hesitation,
             (Ending::Bare, true) => settings.doubt,
             _ => return None,
         };

@@ -19,6 +19,7 @@ fn paused() -> Talk {
             probability: 0.5,
             silence: Duration::from_millis(200),
             doubt: Duration::from_millis(600),
+            hesitation: Duration::from_millis(900),
             reads: true,
             open_words: vec!["the".into()],
         },
@@ -65,7 +66,7 @@ fn end_of(text: &str, probability: f32) -> Option<u64> {
 #[test]
 fn voice_and_words_decide_together() {
     assert_eq!(end_of("What is the time?", FINISHED), Some(200));
-    assert_eq!(end_of("What is the time?", UNFINISHED), Some(600));
+    assert_eq!(end_of("What is the time?", UNFINISHED), Some(900));
     assert_eq!(end_of("ten of clubs", FINISHED), Some(600));
     assert_eq!(end_of("ten of clubs", UNFINISHED), None);
     assert_eq!(end_of("What is the?", FINISHED), None);

@@ -13,7 +13,6 @@ use crate::endpoint::{Endpointer, Event};
 use crate::engine::MAX_WINDOW;
 use crate::error::SttError;
 use crate::gate::Reason;
-use crate::turn_end;
 use crate::vad::{FRAME, VoiceDetector};
 use crate::windows::CutFinder;
 use audio::Audio;

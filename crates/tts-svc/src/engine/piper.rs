@@ -291,7 +291,8 @@ fn open_graphs(model: &Path, threads: usize) -> Result<Graphs, Box<dyn std::erro
     };
     drop(bytes);
     Ok(Graphs::Halves {
-        // Thousands of tiny steps: a second thread takes a quarter of the time away, more of them are not worth waking.
+        // Thousands of tiny steps: a second thread takes a quarter of the time away, more of them are not worth waking. That
+        // they spin from one step to the next brought nothing.
         encoder: onnx::builder(threads.min(ENCODER_THREADS))?.commit_from_memory(&encoder)?,
         decoder: onnx::builder(threads)?.commit_from_memory(&decoder)?,
     })
