@@ -60,9 +60,10 @@ const FRAME: usize = 160;
 /// Silence in front of what is played after a pause: a captured frame ends up to one frame after its samples came, and
 /// without this the queue would run dry in the middle of a word.
 const LEAD: usize = FRAME;
-/// The most that waits to be heard, two minutes (4 MB); what is played beyond that is not compared with anything. It is
-/// only reached when the captured stream stands still, or when minutes of speech are handed over at once.
-const LONGEST_QUEUE: usize = 120 * SampleRate::SPEECH.hz() as usize;
+/// The most that waits to be heard, ten minutes (19 MB); what is played beyond that is not compared with anything. Speech
+/// is made many times faster than it is heard, so a long reply waits here almost as a whole; one of 512 tokens lasts two
+/// to three minutes.
+const LONGEST_QUEUE: usize = 600 * SampleRate::SPEECH.hz() as usize;
 
 impl EchoCanceller {
     /// How long after [`EchoCanceller::played`] its sound may come back through the microphone and is still found.

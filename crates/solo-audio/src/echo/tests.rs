@@ -246,8 +246,18 @@ fn steady_noise_is_taken_out_only_when_asked() {
 #[test]
 fn a_stream_of_captured_sound_that_stands_still_costs_a_bounded_amount_of_memory() {
     let mut canceller = EchoCanceller::new();
-    for _ in 0..200 {
+    for _ in 0..700 {
         canceller.played(&[1; RATE]);
     }
     assert_eq!(canceller.played.len(), LONGEST_QUEUE);
+}
+
+/// A voice makes minutes of speech in seconds: what does not wait here is heard as somebody else's.
+#[test]
+fn a_reply_of_three_minutes_waits_as_a_whole() {
+    let mut canceller = EchoCanceller::new();
+    for _ in 0..180 {
+        canceller.played(&[1; RATE]);
+    }
+    assert_eq!(canceller.played.len(), LEAD + 180 * RATE);
 }
