@@ -58,7 +58,7 @@ fn the_first_unit_is_foreseen_where_only_the_next_character_is_missing() {
     }
     // A number may go on, a name follows, a clause is too short, a mark may be closed.
     for text in ["It is 3.", "Well,", "It is Paris", "It is Paris.\"", ""] {
-        assert_eq!(foreseen(text).0, false, "{text}");
+        assert!(!foreseen(text).0, "{text}");
     }
     // Wrong, which costs some work: who waits for the certain unit hears no difference.
     assert_eq!(foreseen("I asked Dr."), (true, false));
