@@ -110,6 +110,30 @@ async fn the_words_of_a_pause_are_those_of_its_final_and_decoded_once() {
 }
 
 #[tokio::test]
+async fn words_that_are_there_before_the_pause_is_one_are_held_until_it_is() {
+    let script = Script::saying(&["turn on the light"]);
+    let harness = script.serve("").await;
+    let config = ListenConfig {
+        candidate_ms: 200,
+        partial_interval_ms: 5_000,
+        ..automatic()
+    };
+    let mut live = Live::open(&harness, config).await;
+    live.say(&[tone(1_000), silence(120)].concat()).await;
+    wait_for("the first silent moment to be decoded", PATIENCE, async || {
+        !script.requests().is_empty()
+    })
+    .await;
+    live.say(&silence(130)).await;
+    let mut heard = Vec::new();
+    while heard.last().map(kind).as_deref() != Some("candidate turn on the light") {
+        heard.push(live.next().await);
+    }
+    assert_eq!(kinds(&heard), ["started", "paused", "candidate turn on the light"]);
+    assert_eq!(script.requests().len(), 1, "once");
+}
+
+#[tokio::test]
 async fn who_goes_on_after_a_pause_is_decoded_as_a_whole() {
     let script = Script::saying(&["turn on", "turn on the light"]);
     let harness = script.serve("").await;
