@@ -324,8 +324,11 @@ impl Speech {
                     let words = part.words(&self.facts.language);
                     if !words.is_empty() {
                         let said = self.say(&part, &words, soon);
-                        // Where there is no room for it now, it is made when it is sure.
-                        ahead = self.make(&said).ok().map(|runs| Ahead { said, runs });
+                        // An empty delta changes nothing.
+                        if ahead.as_ref().is_none_or(|ahead| ahead.said != said) {
+                            // Where there is no room for it now, it is made when it is sure; any other fault is met again then.
+                            ahead = self.make(&said).ok().map(|runs| Ahead { said, runs });
+                        }
                     }
                     continue;
                 }

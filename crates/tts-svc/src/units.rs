@@ -1,10 +1,10 @@
 //! Cuts text, while it is being written, into units that can be spoken: sentences, and for the first unit a clause.
 //!
 //! Whoever listens waits for the first unit, so once it has a few words it may end at a comma, or before a word that opens
-//! a clause; all later ones are sentences, because prosody needs them whole. A cut is made only when the text that follows cannot change it
-//! any more ("3." may become "3.14", "Dr." is followed by a name), and every decision depends on the text alone: however
-//! the text is cut into deltas, the units are the same, and put together they are the text. White space before a unit
-//! belongs to it, so that units, and the marks made from them, tile the text without gaps.
+//! a clause; all later ones are sentences, because prosody needs them whole. A cut is made only when the text that follows
+//! cannot change it any more ("3." may become "3.14", "Dr." is followed by a name), and every decision depends on the text
+//! alone: however the text is cut into deltas, the units are the same, and put together they are the text. White space
+//! before a unit belongs to it, so that units, and the marks made from them, tile the text without gaps.
 
 mod boundary;
 
@@ -49,7 +49,7 @@ pub struct UnitCutter {
     scanned: usize,
     /// Words from which the first unit may end at a comma, semicolon, colon or dash.
     first_words: usize,
-    /// Words before which it may, in lower case.
+    /// Words before which it may end as well, in lower case.
     openers: Arc<[String]>,
     /// No unit with words was cut yet.
     first: bool,
