@@ -1,6 +1,6 @@
 //! Takes out of a microphone's sound what the loudspeaker beside it plays, so that an assistant never hears itself.
 //!
-//! The work is done by WebRTC's AEC3, as ported to Rust by the crate sonora (ADR 0015). It knows frames of 10 ms, one
+//! The work is done by WebRTC's AEC3, as ported to Rust by the crate sonora ([`aec3`], ADR 0015). It knows frames of 10 ms, one
 //! played for one captured, and finds the delay between them itself. Around it this file keeps what a caller wants to
 //! rely on: pieces of any length, at any moment, on either side.
 //!
@@ -20,13 +20,13 @@
 //! What comes out is at most 18 ms later than what went in, has lost what is below 100 Hz, as AEC3 wants it, and carries
 //! noise in the last bit where nothing was.
 
+mod aec3;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use sonora::config::{self, HighPassFilter, NoiseSuppressionLevel};
-use sonora::{AudioProcessing, StreamConfig};
-
 use crate::{Framer, SampleRate};
+use aec3::Aec3;
 
 /// How an [`EchoCanceller`] works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,12 +47,11 @@ pub struct EchoOptions {
 /// ```
 pub struct EchoCanceller {
     options: EchoOptions,
-    apm: AudioProcessing,
+    aec3: Aec3,
     captured: Framer<i16>,
     played: VecDeque<i16>,
     /// What was played and has met no captured frame; reused, so that no frame allocates.
     far: [i16; FRAME],
-    ignored: [i16; FRAME],
 }
 
 /// Samples of a frame: 10 ms.
@@ -80,11 +79,10 @@ impl EchoCanceller {
     pub fn with(options: EchoOptions) -> Self {
         Self {
             options,
-            apm: processing(options),
+            aec3: Aec3::new(options),
             captured: Framer::new(FRAME),
             played: VecDeque::new(),
             far: [0; FRAME],
-            ignored: [0; FRAME],
         }
     }
 
@@ -118,13 +116,7 @@ impl EchoCanceller {
             }
             let at = clean.len();
             clean.resize(at + FRAME, 0);
-            // Both refuse nothing but frames of another length than the one that they were built for.
-            self.apm
-                .process_render_i16(&self.far, &mut self.ignored)
-                .expect("a frame of 10 ms");
-            self.apm
-                .process_capture_i16(&frame.samples, &mut clean[at..])
-                .expect("a frame of 10 ms");
+            self.aec3.process(&self.far, &frame.samples, &mut clean[at..]);
         }
         clean
     }
@@ -150,24 +142,6 @@ impl std::fmt::Debug for EchoCanceller {
             .field("captured_waiting", &self.captured.pending())
             .finish_non_exhaustive()
     }
-}
-
-fn processing(options: EchoOptions) -> AudioProcessing {
-    let format = StreamConfig::new(SampleRate::SPEECH.hz(), 1);
-    let noise_suppression = options.noise_suppression.then(|| config::NoiseSuppression {
-        level: NoiseSuppressionLevel::Moderate,
-        ..config::NoiseSuppression::default()
-    });
-    AudioProcessing::builder()
-        .config(sonora::Config {
-            high_pass_filter: Some(HighPassFilter::default()),
-            echo_canceller: Some(config::EchoCanceller::default()),
-            noise_suppression,
-            ..sonora::Config::default()
-        })
-        .capture_config(format)
-        .render_config(format)
-        .build()
 }
 
 #[cfg(test)]

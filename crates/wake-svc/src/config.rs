@@ -8,8 +8,11 @@ use serde::Deserialize;
 use solo_service::{Faults, GlobalConfig, ServiceConfig};
 
 use crate::convert::{MAX_KEYWORDS, MAX_REFRACTORY_MS, MAX_TRIGGERS};
-use crate::engine::EngineKind;
+use crate::engine::{EngineKind, Speed};
 use crate::watch::Rule;
+
+/// Speeds at which a stream may be heard; each costs as much as a stream.
+const MAX_SPEEDS: usize = 8;
 
 /// The section `[wake]`; `config.toml` says what each key means.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,6 +24,7 @@ pub struct Config {
     pub keywords: Vec<ConfiguredKeyword>,
     pub refractory_ms: u32,
     pub trigger_count: u32,
+    pub speeds: Vec<Speed>,
     pub accept_noncommercial_licence: bool,
     pub max_streams: usize,
     pub tflite_library: String,
@@ -172,7 +176,16 @@ impl ServiceConfig for Config {
                 );
             }
         }
+        if self.speeds.len() > MAX_SPEEDS {
+            faults.add(
+                "wake.speeds",
+                format!("at most {MAX_SPEEDS} speeds are wanted, found {}", self.speeds.len()),
+            );
+        }
         if self.engine == EngineKind::Porcupine {
+            if !self.speeds.is_empty() {
+                faults.add("wake.speeds", "porcupine hears a stream as it is: leave this empty");
+            }
             self.porcupine.validate(faults);
         }
     }

@@ -6,6 +6,7 @@
 mod micro_wake_word;
 mod open_wake_word;
 mod porcupine;
+mod speeds;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,8 @@ use micro_wake_word::MicroWakeWord;
 use open_wake_word::OpenWakeWord;
 use porcupine::Porcupine;
 pub use porcupine::Refusal as PorcupineRefusal;
+use speeds::AtSpeeds;
+pub use speeds::Speed;
 
 /// The engines that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -48,6 +51,17 @@ impl EngineKind {
             Self::MicroWakeWord | Self::OpenWakeWord => MAX_TRIGGERS,
             // It says once that a keyword was spoken, having decided by itself.
             Self::Porcupine => 1,
+        }
+    }
+
+    /// The speeds at which it hears a stream when the configuration names none.
+    pub fn speeds(self) -> &'static [Speed] {
+        match self {
+            Self::MicroWakeWord => &const { [Speed::SPOKEN, Speed::percent(85), Speed::percent(110)] },
+            // Each speed takes as much of a core as microWakeWord's three do.
+            Self::OpenWakeWord => &const { [Speed::SPOKEN, Speed::percent(85)] },
+            // It knows better, and each of its detectors counts for Picovoice.
+            Self::Porcupine => &const { [Speed::SPOKEN] },
         }
     }
 
@@ -161,9 +175,20 @@ impl From<EngineError> for StartupError {
 
 /// The configured engine.
 pub fn from_config(config: &Config, global: &GlobalConfig) -> Box<dyn KeywordEngine> {
+    let speeds = match config.speeds.as_slice() {
+        [] => config.engine.speeds(),
+        named => named,
+    }
+    .to_vec();
     match config.engine {
-        EngineKind::MicroWakeWord => Box::new(MicroWakeWord::new(&global.models_dir, &config.tflite_library)),
-        EngineKind::OpenWakeWord => Box::new(OpenWakeWord::new(&global.models_dir)),
+        EngineKind::MicroWakeWord => Box::new(AtSpeeds {
+            engine: MicroWakeWord::new(&global.models_dir, &config.tflite_library),
+            speeds,
+        }),
+        EngineKind::OpenWakeWord => Box::new(AtSpeeds {
+            engine: OpenWakeWord::new(&global.models_dir),
+            speeds,
+        }),
         EngineKind::Porcupine => Box::new(Porcupine::new(config.porcupine.clone(), |variable| {
             std::env::var(variable).ok()
         })),
