@@ -91,6 +91,7 @@ impl Conversation {
         let (requests, outgoing) = mpsc::unbounded_channel();
         let opening = ConverseRequest {
             payload: Some(Request::Open(open)),
+            ..ConverseRequest::default()
         };
         requests.send(opening).expect("the other end is here");
         let outgoing = UnboundedReceiverStream::new(outgoing);
@@ -188,7 +189,10 @@ impl Conversation {
 
     fn send(&self, payload: Request) {
         // As above.
-        let _ = self.requests.send(ConverseRequest { payload: Some(payload) });
+        let _ = self.requests.send(ConverseRequest {
+            payload: Some(payload),
+            ..ConverseRequest::default()
+        });
     }
 }
 

@@ -96,7 +96,10 @@ pub async fn listen(stt: Channel, clip: &Clip) -> Result<Heard, Status> {
     let (requests, outgoing) = mpsc::unbounded_channel();
     let send = |payload| {
         // Where the stream is over, reading it says why.
-        let _ = requests.send(ListenRequest { payload: Some(payload) });
+        let _ = requests.send(ListenRequest {
+            payload: Some(payload),
+            ..ListenRequest::default()
+        });
     };
     let manner = defaults::listening();
     send(listen_request::Payload::Config(ListenConfig {

@@ -59,6 +59,7 @@ pub struct Voice {
     pub barge_in_ms: u64,
     pub backchannels: Vec<String>,
     pub stop_phrases: Vec<String>,
+    pub noise_suppression: bool,
 }
 
 /// How long is too long.

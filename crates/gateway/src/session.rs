@@ -114,7 +114,7 @@ pub(crate) fn start(
         begun: Instant::now(),
         outbox: outbox.clone(),
         dialogue: Arc::new(Mutex::new(manner.dialogue_id.clone())),
-        ears: ears(&manner, keep),
+        ears: ears(&manner, keep, gateway.config.voice.noise_suppression),
         muted: false,
         notebook: Notebook::default(),
         woken: None,
@@ -242,9 +242,12 @@ impl Session {
 }
 
 /// What hears the client. An echo matters where somebody is listened to while the assistant speaks.
-fn ears(manner: &Manner, keep_seconds: u64) -> Option<Ears> {
+fn ears(manner: &Manner, keep_seconds: u64, noise_suppression: bool) -> Option<Ears> {
     let (rate, channels) = manner.audio_in?;
-    let ears = Ears::new(rate, channels, keep_seconds);
+    let mut ears = Ears::new(rate, channels, keep_seconds);
+    if noise_suppression && !manner.echo_cancelled {
+        ears = ears.suppressing_noise();
+    }
     let echoes = !manner.echo_cancelled && manner.wake_mode != solo_turn::WakeMode::PushToTalk;
     Some(match manner.audio_out {
         Some(played) if echoes => ears.cancelling_echo(played),

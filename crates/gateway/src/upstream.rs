@@ -138,6 +138,7 @@ impl Upstreams {
     ) -> Result<Duplex<stt::ListenRequest, stt::ListenResponse>, UpstreamError> {
         let first = stt::ListenRequest {
             payload: Some(listen_request::Payload::Config(config)),
+            ..stt::ListenRequest::default()
         };
         self.duplex(&self.stt, caller, first, |channel, requests| async move {
             SttServiceClient::new(channel).listen(requests).await

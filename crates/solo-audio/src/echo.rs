@@ -28,14 +28,6 @@ use std::time::Duration;
 use crate::{Framer, SampleRate};
 use aec3::Aec3;
 
-/// How an [`EchoCanceller`] works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct EchoOptions {
-    /// Steady noise is taken out too, about 12 dB of it. Off by default: what it takes from quiet speech costs more
-    /// words than the noise did (Whisper was trained on noise).
-    pub noise_suppression: bool,
-}
-
 /// Removes the echo of what is played from what is captured. Both are one channel at [`SampleRate::SPEECH`].
 ///
 /// ```
@@ -43,15 +35,24 @@ pub struct EchoOptions {
 /// let mut canceller = EchoCanceller::new();
 /// canceller.played(&[0; 500]); // when it goes to the loudspeaker
 /// let clean = canceller.capture(&[0; 250]); // what came from the microphone
-/// assert_eq!(clean.len(), 160); // whole frames of 10 ms; the rest comes with the next call
+/// assert_eq!(clean.strict.len(), 160); // whole frames of 10 ms; the rest comes with the next call
 /// ```
 pub struct EchoCanceller {
-    options: EchoOptions,
     aec3: Aec3,
     captured: Framer<i16>,
     played: VecDeque<i16>,
     /// What was played and has met no captured frame; reused, so that no frame allocates.
     far: [i16; FRAME],
+}
+
+/// Captured sound without its echo, twice: as long, and of the same moments. Where nothing is played they hardly differ.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Clean {
+    /// As much of the echo is taken out as can be, and with it now and then a piece of who speaks over it: for whoever must
+    /// not take the echo for a voice.
+    pub strict: Vec<i16>,
+    /// Who speaks over the echo is whole, and of the echo a whisper is left: for whoever reads the words.
+    pub gentle: Vec<i16>,
 }
 
 /// Samples of a frame: 10 ms.
@@ -72,14 +73,8 @@ impl EchoCanceller {
 
     /// A canceller that has heard nothing.
     pub fn new() -> Self {
-        Self::with(EchoOptions::default())
-    }
-
-    /// A canceller with options.
-    pub fn with(options: EchoOptions) -> Self {
         Self {
-            options,
-            aec3: Aec3::new(options),
+            aec3: Aec3::new(),
             captured: Framer::new(FRAME),
             played: VecDeque::new(),
             far: [0; FRAME],
@@ -105,18 +100,16 @@ impl EchoCanceller {
 
     /// Takes what the microphone captured and gives it back without the echo: all whole frames, so between none and
     /// as many samples as went in plus 159. They come [`EchoCanceller::DELAY_SAMPLES`] late.
-    pub fn capture(&mut self, samples: &[i16]) -> Vec<i16> {
+    pub fn capture(&mut self, samples: &[i16]) -> Clean {
         self.captured.push(samples);
-        let mut clean = Vec::with_capacity(self.captured.pending());
+        let mut clean = Clean::default();
         while let Some(frame) = self.captured.next_frame() {
             let there = self.played.len().min(FRAME);
             self.far[there..].fill(0);
             for (to, sample) in self.far.iter_mut().zip(self.played.drain(..there)) {
                 *to = sample;
             }
-            let at = clean.len();
-            clean.resize(at + FRAME, 0);
-            self.aec3.process(&self.far, &frame.samples, &mut clean[at..]);
+            self.aec3.process(&self.far, &frame.samples, &mut clean);
         }
         clean
     }
@@ -124,7 +117,7 @@ impl EchoCanceller {
     /// Begins anew after a gap in what is captured, or with another microphone or loudspeaker: forgets the room, what
     /// was played, and up to 159 samples that waited for their frame.
     pub fn reset(&mut self) {
-        *self = Self::with(self.options);
+        *self = Self::new();
     }
 }
 
@@ -137,7 +130,6 @@ impl Default for EchoCanceller {
 impl std::fmt::Debug for EchoCanceller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EchoCanceller")
-            .field("options", &self.options)
             .field("played_waiting", &self.played.len())
             .field("captured_waiting", &self.captured.pending())
             .finish_non_exhaustive()

@@ -33,6 +33,11 @@ impl Intake {
         }
     }
 
+    /// Bytes of an instant that is not complete yet.
+    pub fn waiting(&self) -> &[u8] {
+        &self.carry
+    }
+
     /// Gives what is still inside the resampler, and forgets an instant that was never completed: after it comes a pause.
     pub fn flush(&mut self) -> Vec<i16> {
         self.carry.clear();

@@ -22,14 +22,16 @@ mod framer;
 mod intake;
 pub mod level;
 pub mod mel;
+mod noise;
 pub mod pcm;
 mod rate;
 mod resampler;
 pub mod wav;
 
-pub use echo::{EchoCanceller, EchoOptions};
+pub use echo::{Clean, EchoCanceller};
 pub use framer::{Frame, Framer};
 pub use intake::Intake;
+pub use noise::NoiseSuppressor;
 pub use rate::{SampleRate, SampleRateError};
 pub use resampler::{Resampler, resample, resample_i16};
 pub use wav::{Wav, WavError};

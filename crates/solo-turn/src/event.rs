@@ -72,6 +72,8 @@ pub enum Event {
         turn: TurnId,
         /// The words.
         text: String,
+        /// Sample up to which they were read.
+        end_sample: u64,
     },
     /// The words of an utterance that may be over: those of [`Event::Final`], if nobody goes on.
     Candidate {

@@ -67,7 +67,8 @@ pub struct TurnEnd {
 /// When speech interrupts a reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BargeIn {
-    /// How long somebody has to speak.
+    /// How long somebody has to speak, from their first voiced sample on. What is shorter is a sound of listening, unless it
+    /// asks something or is one of [`Settings::stop_phrases`].
     pub voice: Duration,
     /// Words by which people say that they listen ("yeah"): alone, or with a hum, they interrupt nothing.
     pub backchannels: Vec<String>,

@@ -45,7 +45,7 @@ impl SampleClock {
 }
 
 /// Length of so many samples.
-fn length(samples: u64) -> Duration {
+pub(crate) fn length(samples: u64) -> Duration {
     Duration::from_nanos(samples.saturating_mul(1_000_000_000) / SAMPLE_RATE_HZ)
 }
 

@@ -75,6 +75,11 @@ pub(crate) fn ending(text: &str, open: &[String]) -> Ending {
     }
 }
 
+/// True when a text ends as a question does.
+pub(crate) fn asks(text: &str) -> bool {
+    text.trim_end().ends_with(['?', '？', '؟'])
+}
+
 /// True when two texts have the same words, whatever their punctuation and case.
 pub(crate) fn same(left: &str, right: &str) -> bool {
     left.split_whitespace().eq(right.split_whitespace())

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use solo_proto::agent::v1::ActionDecision;
+use solo_proto::audio::v1::AudioChunk;
 use solo_proto::gateway::v1::converse_request::Payload as Request;
 use solo_proto::gateway::v1::converse_response::Payload;
 use solo_proto::gateway::v1::gateway_service_client::GatewayServiceClient;
@@ -37,7 +38,20 @@ pub struct Sender(mpsc::Sender<ConverseRequest>);
 impl Sender {
     /// Sends; false when the conversation is over.
     pub async fn send(&self, payload: Request) -> bool {
-        self.0.send(ConverseRequest { payload: Some(payload) }).await.is_ok()
+        let request = ConverseRequest {
+            payload: Some(payload),
+            ..ConverseRequest::default()
+        };
+        self.0.send(request).await.is_ok()
+    }
+
+    /// Sends audio, and what words are read from where that is something else; false when the conversation is over.
+    pub async fn audio(&self, chunk: AudioChunk, words_data: Vec<u8>) -> bool {
+        let request = ConverseRequest {
+            payload: Some(Request::Audio(chunk)),
+            words_data,
+        };
+        self.0.send(request).await.is_ok()
     }
 
     /// Sends a control; false when the conversation is over.

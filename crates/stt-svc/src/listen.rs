@@ -59,8 +59,10 @@ pub(crate) enum Input {
     Audio {
         /// Position of the first.
         first_sample: u64,
-        /// The samples.
+        /// The samples in which voice is looked for.
         samples: Vec<i16>,
+        /// The samples from which words are read, as many; `None`: from the same.
+        words: Option<Vec<i16>>,
     },
     /// Transcribe what was heard since the last Final.
     Finalize,

@@ -28,7 +28,10 @@ pub fn s16le(sample_rate_hz: u32, channels: u32) -> AudioFormat {
 }
 
 fn request(payload: Say) -> ConverseRequest {
-    ConverseRequest { payload: Some(payload) }
+    ConverseRequest {
+        payload: Some(payload),
+        ..ConverseRequest::default()
+    }
 }
 
 /// How a turn ended.

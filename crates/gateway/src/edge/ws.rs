@@ -72,6 +72,7 @@ async fn open(gateway: &Arc<Gateway>, sink: &mut Sink, frames: &mut SplitStream<
         let error = match next(frames, gateway.config.limits.max_frame_bytes).await? {
             Ok(ConverseRequest {
                 payload: Some(Payload::Open(open)),
+                ..
             }) => {
                 let (sender, receiver) = mpsc::channel(WAITING);
                 let opened = Manner::try_from(open)
@@ -150,6 +151,7 @@ async fn next(frames: &mut SplitStream<WebSocket>, limit: usize) -> Option<Resul
                 };
                 return Some(Ok(ConverseRequest {
                     payload: Some(Payload::Audio(chunk)),
+                    ..ConverseRequest::default()
                 }));
             }
             // Pings are answered by the library.

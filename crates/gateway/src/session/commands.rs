@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use solo_audio::SampleRate;
+use solo_audio::{Clean, SampleRate};
 use solo_proto::agent::v1::{DialogueMode, OpenDialogue};
 use solo_proto::events::v1::event::Payload as Fact;
 use solo_proto::events::v1::{BargeInPayload, ReplyPayload, SpeechPayload, TurnSummaryPayload, WakePayload};
@@ -115,7 +115,7 @@ impl Session {
         // Only a conversation with ears gets as far as here.
         let Some(ears) = &self.ears else { return };
         let (base, backlog) = match from {
-            ListenFrom::Now => (ears.end(), Vec::new()),
+            ListenFrom::Now => (ears.end(), Clean::default()),
             ListenFrom::Sample(sample) => {
                 let pre_roll = SampleRate::SPEECH.samples_in_ms(self.gateway.config.voice.pre_roll_ms);
                 ears.since(sample.saturating_sub(pre_roll))

@@ -8,10 +8,11 @@
 
 use std::collections::VecDeque;
 
-use solo_audio::{EchoCanceller, Intake, Resampler, SampleRate};
+use solo_audio::{Clean, EchoCanceller, Intake, NoiseSuppressor, Resampler, SampleRate};
 
-/// Samples that may be inside an echo canceller: an unfinished frame and its delay.
+/// Samples that may be inside an echo canceller and a noise suppressor: an unfinished frame and their delays.
 const CANCELLER_HOLDS: usize = 160 + EchoCanceller::DELAY_SAMPLES;
+const SUPPRESSOR_HOLDS: usize = 160 + NoiseSuppressor::DELAY_SAMPLES;
 
 /// Takes the client's loudspeaker out of what it sends.
 struct Echo {
@@ -21,12 +22,25 @@ struct Echo {
     canceller: Option<EchoCanceller>,
 }
 
+/// Takes steady noise out of both ways in which sound is heard.
+#[derive(Default)]
+struct Noise {
+    strict: NoiseSuppressor,
+    gentle: NoiseSuppressor,
+}
+
 /// One conversation's incoming audio.
 pub(crate) struct Ears {
     intake: Intake,
+    /// The same for words, from the first that the client sent apart; at our rate alone.
+    words: Option<Intake>,
+    /// Rate and channels are ours.
+    plain: bool,
     /// `None`: the client takes care of it.
     echo: Option<Echo>,
-    kept: VecDeque<i16>,
+    /// `None`: noise is left in.
+    noise: Option<Noise>,
+    kept: VecDeque<(i16, i16)>,
     capacity: usize,
     /// Samples so far, at 16,000 Hz.
     end: u64,
@@ -38,7 +52,10 @@ impl Ears {
         let capacity = SampleRate::SPEECH.samples_in_ms(keep_seconds.saturating_mul(1000));
         Self {
             intake: Intake::new(rate, channels),
+            words: None,
+            plain: rate == SampleRate::SPEECH && channels == 1,
             echo: None,
+            noise: None,
             kept: VecDeque::new(),
             capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
             end: 0,
@@ -53,6 +70,14 @@ impl Ears {
         };
         Self {
             echo: Some(echo),
+            ..self
+        }
+    }
+
+    /// Takes steady noise out of what is heard.
+    pub(crate) fn suppressing_noise(self) -> Self {
+        Self {
+            noise: Some(Noise::default()),
             ..self
         }
     }
@@ -77,43 +102,84 @@ impl Ears {
         self.end
     }
 
-    /// Takes bytes, in pieces of any length, and gives the samples that are ready.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Vec<i16> {
-        let ready = self.intake.push(bytes);
-        let ready = self.without_echo(ready);
+    /// True when `words` can be what words are read from where `bytes` are heard.
+    pub(crate) fn takes_words(&self, bytes: &[u8], words: &[u8]) -> bool {
+        self.plain && self.echo.is_none() && words.len() == bytes.len()
+    }
+
+    /// Takes bytes, in pieces of any length, and gives the samples that are ready. Words are read from `words`, if there are
+    /// some that [`Ears::takes_words`] admits.
+    pub(crate) fn push(&mut self, bytes: &[u8], words: &[u8]) -> Clean {
+        if self.words.is_none() && !words.is_empty() {
+            let mut intake = Intake::new(SampleRate::SPEECH, 1);
+            intake.push(self.intake.waiting());
+            self.words = Some(intake);
+        }
+        let strict = self.intake.push(bytes);
+        let apart = if words.is_empty() { bytes } else { words };
+        let ready = match &mut self.words {
+            Some(intake) => Clean {
+                gentle: intake.push(apart),
+                strict,
+            },
+            None => self.without_echo(strict),
+        };
+        let ready = self.without_noise(ready);
         self.keep(&ready);
         ready
     }
 
-    fn without_echo(&mut self, samples: Vec<i16>) -> Vec<i16> {
+    fn without_echo(&mut self, samples: Vec<i16>) -> Clean {
         match self.echo.as_mut().and_then(|echo| echo.canceller.as_mut()) {
             Some(canceller) => canceller.capture(&samples),
+            None => Clean {
+                gentle: samples.clone(),
+                strict: samples,
+            },
+        }
+    }
+
+    fn without_noise(&mut self, samples: Clean) -> Clean {
+        match &mut self.noise {
+            Some(noise) => Clean {
+                strict: noise.strict.suppress(&samples.strict),
+                gentle: noise.gentle.suppress(&samples.gentle),
+            },
             None => samples,
         }
     }
 
     /// Gives what is still inside the resampler: the last milliseconds before a pause.
-    pub(crate) fn flush(&mut self) -> Vec<i16> {
-        let mut ready = self.intake.flush();
-        if self.echo.as_ref().is_some_and(|echo| echo.canceller.is_some()) {
-            // What waits in the canceller for its frame to be full comes out before the silence does.
-            ready.extend([0; CANCELLER_HOLDS]);
-            ready = self.without_echo(ready);
+    pub(crate) fn flush(&mut self) -> Clean {
+        if let Some(words) = &mut self.words {
+            words.flush();
         }
+        let mut rest = self.intake.flush();
+        // What waits for its frame to be full comes out before the silence does.
+        if self.echo.as_ref().is_some_and(|echo| echo.canceller.is_some()) {
+            rest.extend([0; CANCELLER_HOLDS]);
+        }
+        if self.noise.is_some() {
+            rest.extend([0; SUPPRESSOR_HOLDS]);
+        }
+        let ready = self.without_echo(rest);
+        let ready = self.without_noise(ready);
         self.keep(&ready);
         ready
     }
 
     /// What is kept from `sample` on, and where it really begins.
-    pub(crate) fn since(&self, sample: u64) -> (u64, Vec<i16>) {
+    pub(crate) fn since(&self, sample: u64) -> (u64, Clean) {
         let oldest = self.end - self.kept.len() as u64;
         let first = sample.clamp(oldest, self.end);
-        (first, self.kept.range((first - oldest) as usize..).copied().collect())
+        let (strict, gentle) = self.kept.range((first - oldest) as usize..).copied().unzip();
+        (first, Clean { strict, gentle })
     }
 
-    fn keep(&mut self, samples: &[i16]) {
-        self.end += samples.len() as u64;
-        self.kept.extend(samples);
+    fn keep(&mut self, samples: &Clean) {
+        self.end += samples.strict.len() as u64;
+        let both = samples.strict.iter().zip(&samples.gentle);
+        self.kept.extend(both.map(|(strict, gentle)| (*strict, *gentle)));
         let surplus = self.kept.len().saturating_sub(self.capacity);
         self.kept.drain(..surplus);
     }
@@ -121,7 +187,7 @@ impl Ears {
 
 #[cfg(test)]
 mod tests {
-    use solo_audio::pcm;
+    use solo_audio::{level, pcm};
 
     use super::*;
 
@@ -132,18 +198,55 @@ mod tests {
             .iter()
             .flat_map(|sample| sample.to_le_bytes())
             .collect();
-        let heard: Vec<i16> = bytes.chunks(5).flat_map(|piece| ears.push(piece)).collect();
+        let heard: Vec<i16> = bytes.chunks(5).flat_map(|piece| ears.push(piece, &[]).strict).collect();
         assert_eq!(heard, [200, -200, 6]);
         assert_eq!(ears.end(), 3);
     }
 
     #[test]
+    fn noise_is_taken_out_and_what_waits_for_a_frame_is_not_kept_back() {
+        let hiss: Vec<i16> = (0..48_077_i64).map(|n| (n * n % 1_201 - 600) as i16).collect();
+        let mut ears = Ears::new(SampleRate::SPEECH, 1, 4).suppressing_noise();
+        let mut heard = ears.push(&pcm::to_s16le(&hiss), &[]).strict;
+        assert_eq!(heard.len(), 48_000, "whole frames");
+        heard.extend(ears.flush().strict);
+        assert!(heard.len() >= hiss.len() + NoiseSuppressor::DELAY_SAMPLES);
+        let level = |samples: &[i16]| level::rms_dbfs_i16(&samples[32_000..48_000]);
+        let taken = level(&hiss) - level(&heard);
+        assert!(taken > 6.0, "{taken:.1} dB");
+    }
+
+    #[test]
+    fn a_client_may_send_what_words_are_read_from() {
+        let mut ears = Ears::new(SampleRate::SPEECH, 1, 1);
+        let both = |strict: &[i16], gentle: &[i16]| Clean {
+            strict: strict.to_vec(),
+            gentle: gentle.to_vec(),
+        };
+        // Half a sample waits for its other half, in both.
+        assert_eq!(ears.push(&[1, 0, 2], &[]), both(&[1], &[1]));
+        assert_eq!(ears.push(&[0, 3, 0], &[9, 8, 0]), both(&[2, 3], &[2 + 9 * 256, 8]));
+        assert_eq!(ears.push(&[4, 0], &[]), both(&[4], &[4]));
+        assert_eq!(ears.since(1), (1, both(&[2, 3, 4], &[2 + 9 * 256, 8, 4])));
+        assert!(ears.takes_words(&[0, 0], &[0, 0]) && !ears.takes_words(&[0, 0], &[0]));
+        assert!(!Ears::new(SampleRate::SPEECH, 2, 1).takes_words(&[0], &[0]));
+        assert!(!Ears::new(SampleRate::MIN, 1, 1).takes_words(&[0], &[0]));
+        let cancelling = Ears::new(SampleRate::SPEECH, 1, 1).cancelling_echo(SampleRate::SPEECH);
+        assert!(!cancelling.takes_words(&[0], &[0]), "then the gateway does it");
+    }
+
+    #[test]
     fn what_followed_a_sample_is_there_as_long_as_it_is_kept() {
         let mut ears = Ears::new(SampleRate::SPEECH, 1, 1);
-        ears.push(&pcm::to_s16le(&(0..20_000).map(|n| n as i16).collect::<Vec<_>>()));
-        assert_eq!(ears.since(19_998), (19_998, vec![19_998, 19_999]));
+        ears.push(&pcm::to_s16le(&(0..20_000).map(|n| n as i16).collect::<Vec<_>>()), &[]);
+        let last = vec![19_998, 19_999];
+        let both = Clean {
+            strict: last.clone(),
+            gentle: last,
+        };
+        assert_eq!(ears.since(19_998), (19_998, both));
         assert_eq!(ears.since(0).0, 4000, "only the newest second is kept");
-        assert_eq!(ears.since(99_999), (20_000, vec![]));
+        assert_eq!(ears.since(99_999), (20_000, Clean::default()));
     }
 
     #[test]
@@ -151,8 +254,8 @@ mod tests {
         for rate in [8_000, 11_025, 44_100, 48_000] {
             let mut ears = Ears::new(SampleRate::new(rate).unwrap(), 1, 5);
             let second = vec![0u8; rate as usize * 2];
-            let mut heard: usize = second.chunks(777).map(|piece| ears.push(piece).len()).sum();
-            heard += ears.flush().len();
+            let mut heard: usize = second.chunks(777).map(|piece| ears.push(piece, &[]).strict.len()).sum();
+            heard += ears.flush().strict.len();
             assert!((16_000..=16_001).contains(&heard), "{rate}: {heard}");
         }
     }

@@ -1,5 +1,6 @@
 //! What a client sends, turned into events. What makes no sense is answered with an error; the conversation goes on.
 
+use solo_audio::Clean;
 use solo_proto::agent::v1::ActionDecision;
 use solo_proto::gateway::v1::converse_request::Payload;
 use solo_proto::gateway::v1::session_control::Control;
@@ -16,7 +17,7 @@ impl Session {
     /// Takes a message of the client.
     pub(super) fn on_message(&mut self, message: ConverseRequest) {
         let result = match message.payload {
-            Some(Payload::Audio(chunk)) => self.on_audio(&chunk.data),
+            Some(Payload::Audio(chunk)) => self.on_audio(&chunk.data, &message.words_data),
             Some(Payload::Text(text)) => self.on_text(text),
             Some(Payload::Control(control)) => match control.control {
                 Some(control) => self.on_control(control),
@@ -40,7 +41,7 @@ impl Session {
         }
     }
 
-    fn on_audio(&mut self, bytes: &[u8]) -> Result<(), Error> {
+    fn on_audio(&mut self, bytes: &[u8], words: &[u8]) -> Result<(), Error> {
         let Some(ears) = &mut self.ears else {
             return Err(Error::NotNow {
                 reason: "NO_AUDIO_IN",
@@ -57,24 +58,32 @@ impl Session {
             );
             return Err(Error::field("AUDIO_PIECE_TOO_LONG", "audio.data", problem));
         }
+        if !words.is_empty() && !ears.takes_words(bytes, words) {
+            return Err(Error::field(
+                "BAD_WORDS_DATA",
+                "words_data",
+                "words_data: as many bytes as audio.data has are wanted, of 16,000 Hz and one channel, from a client that says \
+                 echo_cancelled",
+            ));
+        }
         if self.muted {
             return Ok(());
         }
         let first = ears.end();
-        let samples = ears.push(bytes);
+        let samples = ears.push(bytes, words);
         self.hear(first, &samples);
         Ok(())
     }
 
     /// Hands 16 kHz samples to whoever listens.
-    fn hear(&mut self, first: u64, samples: &[i16]) {
-        if samples.is_empty() {
+    fn hear(&mut self, first: u64, samples: &Clean) {
+        if samples.strict.is_empty() {
             return;
         }
         self.machine
-            .audio_arrived(first + samples.len() as u64, self.begun.elapsed());
+            .audio_arrived(first + samples.strict.len() as u64, self.begun.elapsed());
         if let Some(wake) = &self.wake {
-            wake.hear(first, samples);
+            wake.hear(first, &samples.strict);
         }
         if let Some(listen) = &self.listen
             && let Err(error) = listen.hear(samples)

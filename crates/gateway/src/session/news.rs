@@ -120,6 +120,7 @@ impl Session {
                 self.feed(Event::Partial {
                     turn,
                     text: text.clone(),
+                    end_sample: base + partial.end_sample,
                 });
                 if !self.is_current(turn) {
                     // Said into a reply, and it goes on.

@@ -144,7 +144,10 @@ pub(crate) fn gauge(gateway: &Harness, name: &str) -> Option<f64> {
 }
 
 pub(crate) fn request(payload: In) -> ConverseRequest {
-    ConverseRequest { payload: Some(payload) }
+    ConverseRequest {
+        payload: Some(payload),
+        ..ConverseRequest::default()
+    }
 }
 
 /// s16le at a rate.

@@ -2,6 +2,11 @@
 /// What a client sends.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConverseRequest {
+    /// With `audio` of 16,000 Hz and one channel, from a client that takes its own loudspeaker out of it: the same samples with
+    /// it taken out more gently, so that who spoke over it is whole. Words are read from these, and whether anybody speaks is
+    /// told by `audio`. As long as `audio.data`. Empty: `audio` serves for both.
+    #[prost(bytes = "vec", tag = "6")]
+    pub words_data: ::prost::alloc::vec::Vec<u8>,
     /// Exactly one is set.
     #[prost(oneof = "converse_request::Payload", tags = "1, 2, 3, 4, 5")]
     pub payload: ::core::option::Option<converse_request::Payload>,

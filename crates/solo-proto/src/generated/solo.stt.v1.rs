@@ -140,6 +140,11 @@ pub struct TranscribeSummary {
 /// One message of live audio.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListenRequest {
+    /// With `audio`, where the assistant's own voice was taken out of it: the same samples with it taken out more gently, so that
+    /// who spoke over it is whole. Words are read from these, and whether anybody speaks is told by `audio`. As long as
+    /// `audio.data`. Empty: `audio` serves for both.
+    #[prost(bytes = "vec", tag = "4")]
+    pub words_data: ::prost::alloc::vec::Vec<u8>,
     /// Exactly one is set.
     #[prost(oneof = "listen_request::Payload", tags = "1, 2, 3")]
     pub payload: ::core::option::Option<listen_request::Payload>,

@@ -230,9 +230,10 @@ async fn stt_follows_its_cues() {
         action: listen_control::Action::Finalize.into(),
     };
     payloads.push(listen_request::Payload::Control(finalize));
-    let messages = payloads
-        .into_iter()
-        .map(|payload| ListenRequest { payload: Some(payload) });
+    let messages = payloads.into_iter().map(|payload| ListenRequest {
+        payload: Some(payload),
+        ..ListenRequest::default()
+    });
     let mut stream = client
         .listen(tokio_stream::iter(messages))
         .await

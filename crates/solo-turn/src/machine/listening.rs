@@ -8,7 +8,7 @@ use super::{Machine, Replying, State};
 use crate::command::{Command, ListenFrom, Notice, Phase};
 use crate::event::{Event, TurnId};
 use crate::settings::WakeMode;
-use crate::words;
+use crate::{stages, words};
 
 /// What began a listening.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub(super) struct Listening {
     pub(super) since: Duration,
     /// Somebody speaks, since this sample.
     pub(super) voice: Option<u64>,
-    /// When that was noticed.
-    pub(super) voice_since: Duration,
+    /// Where somebody began to speak last.
+    voice_began: Option<u64>,
     /// Somebody has spoken.
     pub(super) spoke: bool,
     /// Who speaks pauses.
@@ -57,7 +57,7 @@ impl Listening {
             deadline,
             since: now,
             voice: None,
-            voice_since: now,
+            voice_began: None,
             spoke: false,
             pause: None,
             ahead: None,
@@ -106,10 +106,16 @@ impl Listening {
     }
 
     /// Somebody speaks.
-    pub(super) fn note_voice(&mut self, sample: u64, now: Duration) {
-        (self.voice, self.voice_since) = (Some(sample), now);
+    pub(super) fn note_voice(&mut self, sample: u64) {
+        (self.voice, self.voice_began) = (Some(sample), Some(sample));
         self.spoke = true;
         self.pause = None;
+    }
+
+    /// How long who spoke last has spoken up to `end`, or up to their last voiced sample; `None` where that is not known.
+    pub(super) fn voice_length(&self, end: Option<u64>) -> Option<Duration> {
+        let samples = end.or(self.last_voiced)?.saturating_sub(self.voice_began?);
+        Some(stages::length(samples))
     }
 
     /// Who speaks pauses.
@@ -220,7 +226,7 @@ impl Machine {
         }
         match event {
             Event::VoiceStarted { sample, .. } => {
-                listening.note_voice(sample, now);
+                listening.note_voice(sample);
                 if !listening.finalized {
                     listening.deciding = false;
                     listening.endpoint = None;

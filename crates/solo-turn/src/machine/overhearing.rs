@@ -63,11 +63,12 @@ impl Machine {
     /// Takes what is heard while a reply is under way.
     pub(super) fn on_overheard(&mut self, event: Event, now: Duration) {
         let said = match &event {
-            Event::Partial { text, .. } => Some((text, false)),
-            Event::Candidate { text, .. } | Event::Final { text, .. } => Some((text, true)),
+            Event::Partial { text, end_sample, .. } => Some((text, Some(*end_sample), false)),
+            Event::Candidate { text, .. } => Some((text, None, true)),
+            Event::Final { text, end_sample, .. } => Some((text, *end_sample, true)),
             _ => None,
         };
-        if said.is_some_and(|(text, complete)| self.interrupts(text, complete, now)) {
+        if said.is_some_and(|(text, end, complete)| self.interrupts(text, end, complete, now)) {
             return self.barge_in(event, now);
         }
         let State::Replying(replying) = &mut self.state else {
@@ -75,7 +76,7 @@ impl Machine {
         };
         let Some(ear) = &mut replying.ear else { return };
         match event {
-            Event::VoiceStarted { sample, .. } => ear.note_voice(sample, now),
+            Event::VoiceStarted { sample, .. } => ear.note_voice(sample),
             Event::VoiceEnded { sample, .. } => ear.note_silence(sample),
             Event::VoicePaused { sample, .. } => ear.note_pause(sample),
             Event::VoiceResumed { .. } => ear.note_resumed(),
@@ -98,8 +99,8 @@ impl Machine {
         }
     }
 
-    /// Whether these words, said into the reply, interrupt it. `complete`: nobody is saying more.
-    fn interrupts(&self, text: &str, complete: bool, now: Duration) -> bool {
+    /// Whether these words, said into the reply up to the sample `end`, interrupt it. `complete`: nobody is saying more.
+    fn interrupts(&self, text: &str, end: Option<u64>, complete: bool, now: Duration) -> bool {
         let (State::Replying(replying), Some(barge_in)) = (&self.state, &self.settings.barge_in) else {
             return false;
         };
@@ -110,7 +111,9 @@ impl Machine {
         if words::holds_any(text, &self.settings.stop_phrases) {
             return true;
         }
-        let long_enough = complete || now.saturating_sub(ear.voice_since) >= barge_in.voice;
+        // Recognition hears words in any hum ("Amen" in "mm-hmm"); what is too short for more is one, unless it asks.
+        let length = ear.voice_length(end);
+        let long_enough = length.is_none_or(|length| length >= barge_in.voice) || complete && words::asks(text);
         long_enough && !words::is_nod(text, &barge_in.backchannels)
     }
 

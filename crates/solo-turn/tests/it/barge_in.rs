@@ -70,10 +70,12 @@ fn voice() -> Event {
     }
 }
 
-fn partial(text: &str) -> Event {
+/// Words of the first `ms` of that voice.
+fn partial(text: &str, ms: u64) -> Event {
     Event::Partial {
         turn: EAR,
         text: text.into(),
+        end_sample: 30_000 + 16 * ms,
     }
 }
 
@@ -89,8 +91,8 @@ fn words(text: &str) -> Event {
 fn who_has_something_to_say_is_listened_to_and_answered() {
     let mut talk = spoken(WakeMode::Open);
     talk.at(2000, voice());
-    assert_eq!(talk.at(2200, partial("what about")), [], "not long enough yet");
-    let commands = talk.at(2300, partial("what about"));
+    assert_eq!(talk.at(2400, partial("what about", 240)), [], "not long enough yet");
+    let commands = talk.at(2500, partial("what about", 260));
     assert_eq!(commands[0], Command::CancelReply { turn: REPLY });
     assert_eq!(commands[1], Command::CancelSpeaking { turn: REPLY });
     assert!(matches!(
@@ -116,7 +118,7 @@ fn who_has_something_to_say_is_listened_to_and_answered() {
 fn who_only_says_that_they_listen_interrupts_nothing() {
     let mut talk = spoken(WakeMode::Open);
     talk.at(2000, voice());
-    assert_eq!(talk.at(2400, partial("Mhm")), []);
+    assert_eq!(talk.at(2400, partial("Mhm", 400)), []);
     assert_eq!(talk.at(2500, words("Mhm. Yeah.")), []);
     assert_eq!(
         talk.at(
@@ -132,11 +134,41 @@ fn who_only_says_that_they_listen_interrupts_nothing() {
     assert_eq!(talk.machine.phase(), Phase::Speaking);
 }
 
+/// What somebody said in so many ms of voice, and then no more.
+fn short(text: &str, ms: u64) -> [Event; 2] {
+    let end = 30_000 + 16 * ms;
+    [
+        Event::VoiceEnded { turn: EAR, sample: end },
+        Event::Final {
+            turn: EAR,
+            text: text.into(),
+            end_sample: Some(end),
+        },
+    ]
+}
+
+#[test]
+fn a_hum_in_which_recognition_finds_words_interrupts_nothing_and_a_short_question_does() {
+    for (text, ms, interrupts) in [
+        ("Thank you, mom.", 240, false),
+        ("Thank you, mom.", 260, true),
+        ("Why?", 100, true),
+        ("Stop.", 100, true),
+    ] {
+        let mut talk = spoken(WakeMode::Open);
+        talk.at(2000, voice());
+        let [ended, said] = short(text, ms);
+        talk.at(2400, ended);
+        talk.at(2500, said);
+        assert_eq!(talk.machine.phase() != Phase::Speaking, interrupts, "{text} in {ms} ms");
+    }
+}
+
 #[test]
 fn a_stop_word_interrupts_at_once_and_asks_for_no_answer() {
     let mut talk = spoken(WakeMode::Keyword);
     talk.at(2000, voice());
-    let commands = talk.at(2050, partial("Stop!"));
+    let commands = talk.at(2050, partial("Stop!", 100));
     assert_eq!(summary(&commands).outcome, Outcome::Interrupted);
     let commands = talk.at(2400, words("Stop!"));
     assert_eq!(
@@ -163,7 +195,7 @@ fn a_stop_word_that_was_over_before_anybody_noticed_stops_too() {
 fn the_assistants_own_voice_interrupts_nothing() {
     let mut talk = spoken(WakeMode::Open);
     talk.at(2000, voice());
-    assert_eq!(talk.at(2900, partial("capital of France is")), []);
+    assert_eq!(talk.at(2900, partial("capital of France is", 900)), []);
     assert_eq!(talk.at(3400, words("The capital of France is Paris.")), []);
     assert_eq!(talk.machine.phase(), Phase::Speaking);
 }
@@ -172,7 +204,7 @@ fn the_assistants_own_voice_interrupts_nothing() {
 fn who_goes_on_before_anything_was_spoken_had_not_finished() {
     let mut talk = speaking(WakeMode::Open);
     talk.at(1050, voice());
-    let commands = talk.at(1400, partial("and of Spain"));
+    let commands = talk.at(1400, partial("and of Spain", 300));
     assert_eq!(summary(&commands).outcome, Outcome::Interrupted);
     let commands = talk.at(2000, words("and of Spain?"));
     assert!(

@@ -55,6 +55,7 @@ impl Leg {
             Self::Partial(text) => Event::Partial {
                 turn,
                 text: text.into(),
+                end_sample: 9_000,
             },
             Self::Candidate(text) => Event::Candidate {
                 turn,

@@ -2,15 +2,15 @@
 //!
 //! Both sides come at rates of their own and are resampled in the same way, so that neither gains on the other.
 
-use solo_audio::{EchoCanceller, Resampler, SampleRate, level, pcm};
+use solo_audio::{Clean, EchoCanceller, NoiseSuppressor, Resampler, SampleRate, level, pcm};
 
 use super::Heard;
 
 /// A piece of speech.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Speech {
-    /// Samples at [`SampleRate::SPEECH`].
-    pub samples: Vec<i16>,
+    /// Samples at [`SampleRate::SPEECH`]; `gentle` is empty where no echo is taken out.
+    pub samples: Clean,
     /// How loud they are, in dBFS.
     pub level_dbfs: f32,
 }
@@ -19,6 +19,7 @@ pub struct Speech {
 pub struct Ears {
     captured: Resampler,
     played: Option<(Resampler, EchoCanceller)>,
+    noise: Option<(NoiseSuppressor, NoiseSuppressor)>,
 }
 
 impl Ears {
@@ -27,6 +28,15 @@ impl Ears {
         Self {
             captured: Resampler::new(microphone, SampleRate::SPEECH),
             played: loudspeaker.map(|rate| (Resampler::new(rate, SampleRate::SPEECH), EchoCanceller::new())),
+            noise: None,
+        }
+    }
+
+    /// Takes steady noise out of what is heard.
+    pub fn suppressing_noise(self) -> Self {
+        Self {
+            noise: Some(Default::default()),
+            ..self
         }
     }
 
@@ -37,10 +47,20 @@ impl Ears {
                 let samples = pcm::to_i16(&self.captured.push(samples));
                 let samples = match played {
                     Some((_, canceller)) => canceller.capture(&samples),
+                    None => Clean {
+                        strict: samples,
+                        gentle: Vec::new(),
+                    },
+                };
+                let samples = match &mut self.noise {
+                    Some((strict, gentle)) => Clean {
+                        strict: strict.suppress(&samples.strict),
+                        gentle: gentle.suppress(&samples.gentle),
+                    },
                     None => samples,
                 };
-                let level_dbfs = level::rms_dbfs_i16(&samples);
-                (!samples.is_empty()).then_some(Speech { samples, level_dbfs })
+                let level_dbfs = level::rms_dbfs_i16(&samples.strict);
+                (!samples.strict.is_empty()).then_some(Speech { samples, level_dbfs })
             }
             (Heard::Played(samples), Some((resampler, canceller))) => {
                 canceller.played(&pcm::to_i16(&resampler.push(samples)));
@@ -87,7 +107,7 @@ mod tests {
             let late = [vec![0.0; 4_410], captured.iter().map(|s| 0.5 * s).collect()].concat();
             for (played, captured) in played.chunks(960).zip(late.chunks(882)) {
                 ears.hear(&Heard::Played(played.to_vec()));
-                speech.extend(ears.hear(&Heard::Captured(captured.to_vec())).map(|s| s.samples));
+                speech.extend(ears.hear(&Heard::Captured(captured.to_vec())).map(|s| s.samples.strict));
             }
             let speech = speech.concat();
             level::rms_dbfs_i16(&speech[3 * 16_000..])
@@ -102,7 +122,7 @@ mod tests {
         let mut ears = Ears::new(rate, None);
         let speech = ears.hear(&Heard::Captured(vec![0.1; 48_000])).unwrap();
         assert!((speech.level_dbfs + 20.0).abs() < 0.5, "{}", speech.level_dbfs);
-        assert!((15_000..=16_000).contains(&speech.samples.len()));
+        assert!((15_000..=16_000).contains(&speech.samples.strict.len()));
         assert_eq!(ears.hear(&Heard::Captured(vec![])), None);
     }
 }

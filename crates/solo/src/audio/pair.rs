@@ -26,6 +26,8 @@ pub struct Wanted {
     pub output: Option<String>,
     /// What the loudspeaker plays is taken out of what the microphone hears.
     pub cancel_echo: bool,
+    /// Steady noise is taken out of what the microphone hears.
+    pub suppress_noise: bool,
 }
 
 /// What came of listening.
@@ -59,8 +61,13 @@ impl Pair {
             let microphone = Microphone::open(wanted.input.as_deref(), sender.clone())?;
             let speaker = Speaker::open(wanted.output.as_deref(), sender)?;
             let reference = wanted.cancel_echo.then_some(speaker.rate);
+            let ears = Ears::new(microphone.rate, reference);
             Ok(Self {
-                ears: Ears::new(microphone.rate, reference),
+                ears: if wanted.suppress_noise {
+                    ears.suppressing_noise()
+                } else {
+                    ears
+                },
                 speaker: Arc::new(speaker),
                 microphone,
                 heard,

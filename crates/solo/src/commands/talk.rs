@@ -71,6 +71,9 @@ pub struct Arguments {
     /// Leave what the loudspeaker plays in what the microphone hears (for headsets)
     #[arg(long, conflicts_with = "input")]
     pub no_echo_cancellation: bool,
+    /// Take steady noise (a fan, a car) out of what the microphone hears
+    #[arg(long, conflicts_with = "input")]
+    pub noise_suppression: bool,
     /// List the microphones and loudspeakers
     #[arg(long)]
     pub list_devices: bool,

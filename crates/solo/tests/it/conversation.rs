@@ -134,7 +134,10 @@ impl Out {
 
 async fn converse(mut requests: Streaming<ConverseRequest>, out: Out) {
     let (mut push, mut rate, mut samples, mut heard) = (false, 16_000, 0_u64, 0_u64);
-    while let Ok(Some(ConverseRequest { payload: Some(payload) })) = requests.message().await {
+    while let Ok(Some(ConverseRequest {
+        payload: Some(payload), ..
+    })) = requests.message().await
+    {
         match payload {
             Request::Open(open) => {
                 push = open.wake_mode() == WakeMode::PushToTalk;

@@ -119,7 +119,7 @@ pub(crate) fn listen_config(message: Option<proto::ListenRequest>, stt: &Stt) ->
 /// A later message of a live stream.
 pub(crate) fn listen_input(message: proto::ListenRequest) -> Result<listen::Input, SttError> {
     match message.payload {
-        Some(listen_request::Payload::Audio(chunk)) => audio(chunk),
+        Some(listen_request::Payload::Audio(chunk)) => audio(&chunk, &message.words_data),
         Some(listen_request::Payload::Control(control)) => match Action::try_from(control.action) {
             Ok(Action::Finalize) => Ok(listen::Input::Finalize),
             Ok(Action::Reset) => Ok(listen::Input::Reset),
@@ -140,8 +140,23 @@ pub(crate) fn listen_input(message: proto::ListenRequest) -> Result<listen::Inpu
     }
 }
 
-fn audio(chunk: AudioChunk) -> Result<listen::Input, SttError> {
-    let samples = pcm::from_s16le(&chunk.data).map_err(|odd| SttError::OddBytes { bytes: odd.bytes })?;
+fn audio(chunk: &AudioChunk, words_data: &[u8]) -> Result<listen::Input, SttError> {
+    let samples_of = |bytes| pcm::from_s16le(bytes).map_err(|odd| SttError::OddBytes { bytes: odd.bytes });
+    let samples = samples_of(&chunk.data)?;
+    let words = if words_data.is_empty() {
+        None
+    } else if words_data.len() == chunk.data.len() {
+        Some(samples_of(words_data)?)
+    } else {
+        return Err(SttError::Field {
+            field: "words_data",
+            problem: format!(
+                "as many bytes as `audio.data` has are wanted, {}, found {}",
+                chunk.data.len(),
+                words_data.len()
+            ),
+        });
+    };
     if samples.len() > MAX_CHUNK {
         return Err(SttError::ChunkTooLong {
             ms: SampleRate::SPEECH.ms_of(samples.len() as u64),
@@ -150,6 +165,7 @@ fn audio(chunk: AudioChunk) -> Result<listen::Input, SttError> {
     Ok(listen::Input::Audio {
         first_sample: chunk.first_sample,
         samples,
+        words,
     })
 }
 

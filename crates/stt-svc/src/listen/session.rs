@@ -92,6 +92,7 @@ pub(super) struct Session {
     framer: Framer<i16>,
     endpointer: Endpointer,
     cuts: CutFinder,
+    /// What words are read from.
     audio: Audio,
     turn: Option<Turn>,
     /// No utterance begins before this sample: what is before it belongs to the last one.
@@ -151,7 +152,11 @@ impl Session {
     pub(super) fn take(&mut self, input: Input) -> Result<Vec<Step>, SttError> {
         let mut steps = Vec::new();
         match input {
-            Input::Audio { first_sample, samples } => self.hear(first_sample, &samples, &mut steps)?,
+            Input::Audio {
+                first_sample,
+                samples,
+                words,
+            } => self.hear(first_sample, &samples, words.as_deref(), &mut steps)?,
             Input::Playing(playing) => self.endpointer.set_playing(playing),
             Input::Finalize => {
                 self.end_voice(&mut steps);
@@ -205,7 +210,13 @@ impl Session {
         self.framer.position()
     }
 
-    fn hear(&mut self, first_sample: u64, samples: &[i16], steps: &mut Vec<Step>) -> Result<(), SttError> {
+    fn hear(
+        &mut self,
+        first_sample: u64,
+        samples: &[i16],
+        words: Option<&[i16]>,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), SttError> {
         if !self.begun {
             self.begun = true;
             self.framer.skip_to(first_sample);
@@ -224,12 +235,13 @@ impl Session {
         if gap > MAX_GAP {
             return Err(order("more than 2 s were lost; open a new stream"));
         }
-        self.append(&vec![0; gap as usize], steps)?;
-        self.append(samples, steps)
+        let lost = vec![0; gap as usize];
+        self.append(&lost, &lost, steps)?;
+        self.append(samples, words.unwrap_or(samples), steps)
     }
 
-    fn append(&mut self, samples: &[i16], steps: &mut Vec<Step>) -> Result<(), SttError> {
-        self.audio.push(samples);
+    fn append(&mut self, samples: &[i16], words: &[i16], steps: &mut Vec<Step>) -> Result<(), SttError> {
+        self.audio.push(words);
         self.framer.push(samples);
         while let Some(frame) = self.framer.next_frame() {
             let probability = self.detector.probability(&frame.samples)?;

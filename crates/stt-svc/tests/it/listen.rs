@@ -8,7 +8,7 @@ use solo_proto::stt::v1::listen_request::Payload as In;
 use solo_proto::stt::v1::listen_response::Payload as Out;
 use solo_proto::stt::v1::rejected_transcript::Reason;
 use solo_proto::stt::v1::voice_activity::Kind;
-use solo_proto::stt::v1::{ListenConfig, ListenControl, TranscribeConfig, VadConfig};
+use solo_proto::stt::v1::{ListenConfig, ListenControl, ListenRequest, TranscribeConfig, VadConfig};
 use solo_testkit::wait_for;
 use tonic::Code;
 
@@ -510,6 +510,20 @@ async fn every_malformed_message_has_its_own_reason_and_hurts_no_other_stream() 
         live.send(message).await;
         let status = live.try_next().await.expect_err(name);
         assert_eq!(refusal(&status), (Code::InvalidArgument, wanted.into()), "{name}");
+    }
+    for words_data in [1, 638, 642] {
+        let mut live = Live::open(&harness, automatic()).await;
+        live.send_raw(ListenRequest {
+            payload: Some(chunk(vec![0; 640], 0)),
+            words_data: vec![0; words_data],
+        })
+        .await;
+        let status = live.try_next().await.expect_err("one way of hearing is longer");
+        assert_eq!(
+            refusal(&status),
+            (Code::InvalidArgument, "BAD_FIELD".into()),
+            "{words_data}"
+        );
     }
     let mut live = Live::open(&harness, automatic()).await;
     live.say(&silence(100)).await;

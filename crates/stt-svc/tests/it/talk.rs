@@ -41,7 +41,12 @@ impl Live {
     /// Opens a stream with any first message.
     pub(crate) async fn open_raw(harness: &Harness, first: listen_request::Payload) -> Result<Self, Status> {
         let (send, requests) = mpsc::channel(4_096);
-        send.send(ListenRequest { payload: Some(first) }).await.unwrap();
+        send.send(ListenRequest {
+            payload: Some(first),
+            ..ListenRequest::default()
+        })
+        .await
+        .unwrap();
         let mut client = SttServiceClient::new(harness.channel().await);
         let answers = client.listen(ReceiverStream::new(requests)).await?.into_inner();
         Ok(Self {
@@ -52,10 +57,15 @@ impl Live {
     }
 
     pub(crate) async fn send(&self, payload: listen_request::Payload) {
-        self.send
-            .send(ListenRequest { payload: Some(payload) })
-            .await
-            .expect("the stream is open");
+        self.send_raw(ListenRequest {
+            payload: Some(payload),
+            ..ListenRequest::default()
+        })
+        .await;
+    }
+
+    pub(crate) async fn send_raw(&self, request: ListenRequest) {
+        self.send.send(request).await.expect("the stream is open");
     }
 
     /// Sends audio, 20 ms a message.

@@ -75,7 +75,10 @@ pub(in crate::edge) async fn chat(State(gateway): State<Arc<Gateway>>, request: 
         text: body.message,
         speak: body.speak,
     });
-    let incoming = futures::stream::iter([Ok(ConverseRequest { payload: Some(said) })]);
+    let incoming = futures::stream::iter([Ok(ConverseRequest {
+        payload: Some(said),
+        ..ConverseRequest::default()
+    })]);
     let (_, outgoing) = session::start(&gateway, manner, incoming)?;
     if streams {
         Ok(as_it_happens(outgoing))

@@ -144,7 +144,10 @@ impl Listening {
 
     fn tell(&mut self, tell: Tell) -> Result<(), Error> {
         self.told.push(tell.clone());
-        self.call.send(ListenRequest { payload: Some(tell) })
+        self.call.send(ListenRequest {
+            payload: Some(tell),
+            ..ListenRequest::default()
+        })
     }
 
     /// Says everything once more to whoever takes the place of a service that went away.
@@ -155,7 +158,10 @@ impl Listening {
         tracing::info!(%error, "listening is tried once more");
         self.call = call(line, &self.config).await?;
         for tell in self.told.clone() {
-            self.call.send(ListenRequest { payload: Some(tell) })?;
+            self.call.send(ListenRequest {
+                payload: Some(tell),
+                ..ListenRequest::default()
+            })?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use solo_audio::pcm;
+use solo_audio::{Clean, pcm};
 use solo_proto::audio::v1::AudioChunk;
 use solo_proto::stt::v1::{
     ListenConfig, ListenControl, ListenRequest, VadConfig, listen_control, listen_request, listen_response,
@@ -26,7 +26,7 @@ const CHUNK: usize = 1600;
 /// What a listening is told.
 #[derive(Clone)]
 enum Input {
-    Audio(Vec<i16>),
+    Audio(Clean),
     Finalize,
     /// The assistant began (true) or stopped (false) to speak.
     Playing(bool),
@@ -72,10 +72,14 @@ impl ListenLeg {
     ///
     /// # Errors
     /// When so much waits already that stt-svc cannot be working.
-    pub(in crate::session) fn hear(&self, samples: &[i16]) -> Result<(), Error> {
-        samples
-            .chunks(CHUNK)
-            .try_for_each(|chunk| self.tell(Input::Audio(chunk.to_vec())))
+    pub(in crate::session) fn hear(&self, samples: &Clean) -> Result<(), Error> {
+        let mut pieces = samples.strict.chunks(CHUNK).zip(samples.gentle.chunks(CHUNK));
+        pieces.try_for_each(|(strict, gentle)| {
+            self.tell(Input::Audio(Clean {
+                strict: strict.to_vec(),
+                gentle: gentle.to_vec(),
+            }))
+        })
     }
 
     /// Asks for the words, now.
@@ -201,17 +205,30 @@ fn request(input: Input, sent: &mut u64) -> ListenRequest {
     let payload = match input {
         Input::Audio(samples) => {
             let first_sample = *sent;
-            *sent += samples.len() as u64;
-            listen_request::Payload::Audio(AudioChunk {
-                data: pcm::to_s16le(&samples),
+            *sent += samples.strict.len() as u64;
+            let audio = listen_request::Payload::Audio(AudioChunk {
+                data: pcm::to_s16le(&samples.strict),
                 first_sample,
-            })
+            });
+            // Where nothing was taken out both are the same, and one is enough.
+            let same = samples.gentle == samples.strict;
+            return ListenRequest {
+                payload: Some(audio),
+                words_data: if same {
+                    Vec::new()
+                } else {
+                    pcm::to_s16le(&samples.gentle)
+                },
+            };
         }
         Input::Finalize => control(listen_control::Action::Finalize),
         Input::Playing(true) => control(listen_control::Action::PlaybackStarted),
         Input::Playing(false) => control(listen_control::Action::PlaybackStopped),
     };
-    ListenRequest { payload: Some(payload) }
+    ListenRequest {
+        payload: Some(payload),
+        words_data: Vec::new(),
+    }
 }
 
 fn control(action: listen_control::Action) -> listen_request::Payload {

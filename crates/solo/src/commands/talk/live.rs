@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use solo_audio::Clean;
 use solo_proto::gateway::v1::converse_response::Payload;
 use solo_proto::gateway::v1::session_control::Control;
 use solo_proto::gateway::v1::{EndOfSpeech, Interrupt, Listen, Mute, Played, TurnPhase};
@@ -45,6 +46,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> Result<()
         input: arguments.input_device.clone(),
         output: arguments.output_device.clone(),
         cancel_echo: !arguments.no_echo_cancellation,
+        suppress_noise: arguments.noise_suppression,
     };
     let pair = Pair::open(wanted.clone()).await?;
     // Before the terminal is taken: who has nobody to talk to learns it as from any other command.
@@ -86,7 +88,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Arguments) -> Result<()
         keyboard,
         show,
         dialogue,
-        unsent: Vec::new(),
+        unsent: Clean::default(),
         unheard: Unheard::new(),
         held: false,
         muted: false,
@@ -134,7 +136,7 @@ struct Live<'a> {
     /// The dialogue that turns go into.
     dialogue: String,
     /// Speech that waits for its piece to fill.
-    unsent: Vec<i16>,
+    unsent: Clean,
     /// Speech that has not become words yet.
     unheard: Unheard,
     /// The talk key is held, or was pressed once.
@@ -201,7 +203,7 @@ impl Live<'_> {
             Key::Quit => return Ok(true),
             Key::Mute => {
                 self.muted = !self.muted;
-                self.unsent.clear();
+                self.unsent = Clean::default();
                 self.unheard.forget();
                 self.say(Control::Mute(Mute { muted: self.muted })).await?;
             }
@@ -230,7 +232,7 @@ impl Live<'_> {
             return Ok(());
         }
         let rest = std::mem::take(&mut self.unsent);
-        self.unheard.said(&rest);
+        self.unheard.said(&rest.strict);
         self.unheard.released();
         self.send(&rest).await?;
         self.say(Control::EndOfSpeech(EndOfSpeech {})).await
@@ -269,15 +271,16 @@ impl Live<'_> {
         let listened_to = !self.muted && (self.held || !self.arguments.push);
         self.conversation.status.level_dbfs = listened_to.then_some(speech.level_dbfs);
         if !listened_to {
-            self.unsent.clear();
+            self.unsent = Clean::default();
             return Ok(());
         }
-        self.unsent.extend(&speech.samples);
-        if self.unsent.len() < PIECE {
+        self.unsent.strict.extend(&speech.samples.strict);
+        self.unsent.gentle.extend(&speech.samples.gentle);
+        if self.unsent.strict.len() < PIECE {
             return Ok(());
         }
         let piece = std::mem::take(&mut self.unsent);
-        self.unheard.said(&piece);
+        self.unheard.said(&piece.strict);
         self.send(&piece).await
     }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use solo_audio::{SampleRate, pcm};
 use solo_proto::audio::v1::AudioChunk;
-use solo_proto::gateway::v1::converse_request::Payload as Request;
 use solo_proto::gateway::v1::session_control::Control;
 use solo_proto::gateway::v1::{EndOfSpeech, Listen};
 use tokio::sync::oneshot;
@@ -36,12 +35,17 @@ impl Sending {
 
     /// Sends what follows; false when the conversation is over.
     pub(super) async fn send(&mut self, samples: &[i16]) -> bool {
+        self.send_with_words(samples, &[]).await
+    }
+
+    /// The same, with what words are read from; none: from the same.
+    pub(super) async fn send_with_words(&mut self, samples: &[i16], words: &[i16]) -> bool {
         let chunk = AudioChunk {
             data: pcm::to_s16le(samples),
             first_sample: self.sent,
         };
         self.sent += samples.len() as u64;
-        self.sender.send(Request::Audio(chunk)).await
+        self.sender.audio(chunk, pcm::to_s16le(words)).await
     }
 }
 

@@ -46,6 +46,7 @@ fn feed(session: &mut Session, samples: &[i16]) -> Vec<Step> {
                 .take(Input::Audio {
                     first_sample,
                     samples: chunk.to_vec(),
+                    words: None,
                 })
                 .unwrap(),
         );
@@ -212,6 +213,7 @@ fn partials_come_at_their_pace_and_only_while_somebody_speaks() {
             .take(Input::Audio {
                 first_sample,
                 samples: chunk.to_vec(),
+                words: None,
             })
             .unwrap();
         due.extend(
@@ -230,6 +232,33 @@ fn partials_come_at_their_pace_and_only_while_somebody_speaks() {
 }
 
 #[test]
+fn voice_is_looked_for_in_one_way_of_hearing_and_words_are_read_from_the_other() {
+    let mut session = session(true, None);
+    let voice = [silence(SECOND), tone(SECOND), silence(SECOND)].concat();
+    let words: Vec<i16> = (0..voice.len()).map(|n| (n % 1_000) as i16).collect();
+    let mut decoded = Vec::new();
+    for (voice, words) in voice.chunks(320).zip(words.chunks(320)) {
+        let input = Input::Audio {
+            first_sample: session.heard(),
+            samples: voice.to_vec(),
+            words: Some(words.to_vec()),
+        };
+        for step in session.take(input).unwrap() {
+            if let Step::Decode(utterance) = step {
+                decoded.push(utterance);
+            }
+        }
+    }
+    let [utterance] = decoded.as_slice() else {
+        panic!("one utterance is wanted: {decoded:?}");
+    };
+    let start = utterance.start_sample as usize;
+    let stretch = &utterance.stretches[0];
+    assert!(start > SECOND as usize / 2, "what is read says nothing of voice");
+    assert_eq!(stretch[..], words[start..start + stretch.len()]);
+}
+
+#[test]
 fn lost_audio_is_silence_and_positions_stay_true() {
     let mut session = session(true, None);
     feed(&mut session, &tone(SECOND));
@@ -237,6 +266,7 @@ fn lost_audio_is_silence_and_positions_stay_true() {
         .take(Input::Audio {
             first_sample: 2 * SECOND,
             samples: silence(320),
+            words: None,
         })
         .unwrap();
     assert_eq!(kinds(&steps), "ED");
@@ -251,6 +281,7 @@ fn audio_that_goes_back_or_leaps_is_refused() {
         .take(Input::Audio {
             first_sample: 1_000_000,
             samples: silence(320),
+            words: None,
         })
         .unwrap();
     for first_sample in [0, 1_000_319, 1_000_321 + MAX_GAP] {
@@ -258,6 +289,7 @@ fn audio_that_goes_back_or_leaps_is_refused() {
             .take(Input::Audio {
                 first_sample,
                 samples: silence(320),
+                words: None,
             })
             .unwrap_err();
         assert!(

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use solo_audio::SampleRate;
+use solo_audio::{Clean, SampleRate};
 use solo_proto::gateway::v1::session_control::Control;
 use solo_proto::gateway::v1::{EndOfSpeech, Listen, Mute};
 use tokio::time::{sleep, timeout};
@@ -47,11 +47,12 @@ impl Live<'_> {
     }
 
     /// Lets the gateway hear, if it is there.
-    pub(super) async fn send(&mut self, samples: &[i16]) -> Result<(), Failure> {
-        if self.session.is_none() || samples.is_empty() {
+    pub(super) async fn send(&mut self, samples: &Clean) -> Result<(), Failure> {
+        if self.session.is_none() || samples.strict.is_empty() {
             return Ok(());
         }
-        match timeout(STALLED, self.sending.send(samples)).await {
+        let sending = self.sending.send_with_words(&samples.strict, &samples.gentle);
+        match timeout(STALLED, sending).await {
             Ok(true) => Ok(()),
             // Why, the responses say; if they say nothing, it stands still.
             Ok(false) => Ok(()),
@@ -118,7 +119,11 @@ impl Live<'_> {
             self.say(Control::Listen(Listen {})).await?;
         }
         for piece in again.samples.chunks(PIECE_AGAIN) {
-            self.send(piece).await?;
+            let piece = Clean {
+                strict: piece.to_vec(),
+                gentle: Vec::new(),
+            };
+            self.send(&piece).await?;
         }
         if again.released {
             self.say(Control::EndOfSpeech(EndOfSpeech {})).await?;
