@@ -28,6 +28,7 @@ struct Options {
 }
 
 const MICRO: &str = "keywords = [\"hey_jarvis\", \"okay_nabu\", \"alexa\", \"hey_mycroft\"]";
+const MICRO_ONCE: &str = "keywords = [\"hey_jarvis\", \"okay_nabu\", \"alexa\", \"hey_mycroft\"]\nspeeds = [1.0]";
 const OPEN: &str = "engine = \"open-wake-word\"\naccept_noncommercial_licence = true";
 
 #[tokio::main(flavor = "current_thread")]
@@ -54,6 +55,7 @@ async fn main() {
     }
     let configurations = [
         ("microWakeWord", MICRO, &[][..]),
+        ("microWakeWord, one speed", MICRO_ONCE, &[]),
         ("microWakeWord, twice", MICRO, &["--triggers", "2"]),
         ("openWakeWord", OPEN, &[]),
         ("openWakeWord, twice", OPEN, &["--triggers", "2"]),

@@ -123,6 +123,7 @@ struct State {
     configs: Journal<Recorded<ListenConfig>>,
     controls: Journal<listen_control::Action>,
     samples: Mutex<u64>,
+    words_data: Journal<Vec<u8>>,
 }
 
 impl FakeStt {
@@ -163,6 +164,11 @@ impl FakeStt {
         *locked(&self.state.samples)
     }
 
+    /// What words were to be read from, of each piece of audio that came with something else for them.
+    pub fn words_data(&self) -> Vec<Vec<u8>> {
+        self.state.words_data.all()
+    }
+
     /// The gRPC service.
     pub fn service(&self) -> SttServiceServer<Self> {
         SttServiceServer::new(self.clone())
@@ -192,6 +198,9 @@ impl Listening {
                 let samples = chunk.data.len() as u64 / 2;
                 self.samples += samples;
                 *locked(&self.state.samples) += samples;
+                if !message.words_data.is_empty() {
+                    self.state.words_data.push(message.words_data);
+                }
                 Ok(Some(None))
             }
             Some(Heard::Control(control)) => {

@@ -94,6 +94,8 @@ pub struct TurnEndConfig {
 pub struct GateConfig {
     /// More tokens a second than this are not believed.
     pub max_tokens_per_second: f32,
+    /// Words whose mean log-probability is below this are not believed.
+    pub min_logprob: f32,
     /// Below this level, in dBFS, phrases that the model invents are not believed.
     pub phantom_dbfs: f32,
 }
@@ -154,6 +156,7 @@ impl ServiceConfig for Config {
             1.0,
             100.0,
         );
+        faults.range("stt.gate.min_logprob", self.gate.min_logprob, -100.0, 0.0);
         faults.range("stt.gate.phantom_dbfs", self.gate.phantom_dbfs, -120.0, 0.0);
     }
 }

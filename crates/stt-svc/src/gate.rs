@@ -16,6 +16,8 @@ pub(crate) enum Reason {
     NoVoice,
     /// The model wrote nothing, or only what is no speech ("[BLANK_AUDIO]", "(music)").
     NoSpeech,
+    /// The model is too unsure of them: a cough in which it finds words.
+    LowConfidence,
     /// More tokens than a mouth can say in that time.
     Repetition,
     /// A phrase that the model is known to invent, from audio that is quiet.
@@ -53,6 +55,9 @@ pub(crate) fn judge(decoded: &Decoded, samples: &[i16], config: &GateConfig) -> 
     }
     if decoded.tokens > most_tokens(samples, config) {
         return Err(Reason::Repetition);
+    }
+    if decoded.avg_logprob < config.min_logprob {
+        return Err(Reason::LowConfidence);
     }
     if is_phantom(&decoded.text) && level::rms_dbfs_i16(samples) < config.phantom_dbfs {
         return Err(Reason::PhantomPhrase);
@@ -95,6 +100,7 @@ mod tests {
 
     const CONFIG: GateConfig = GateConfig {
         max_tokens_per_second: 7.0,
+        min_logprob: -1.2,
         phantom_dbfs: -45.0,
     };
 
@@ -147,6 +153,16 @@ mod tests {
             Err(Reason::Repetition)
         );
         assert_eq!(judge(&said("quick words", 14), &loud(2.0), &CONFIG), Ok(()));
+    }
+
+    #[test]
+    fn words_that_the_model_is_not_sure_of_are_none() {
+        let unsure = |avg_logprob| Decoded {
+            avg_logprob,
+            ..said("I'm going to put it on.", 7)
+        };
+        assert_eq!(judge(&unsure(-1.3), &loud(2.0), &CONFIG), Err(Reason::LowConfidence));
+        assert_eq!(judge(&unsure(-1.1), &loud(2.0), &CONFIG), Ok(()));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Turns by voice over gRPC.
 
+use solo_proto::audio::v1::AudioChunk;
 use solo_proto::gateway::v1::chime::Kind;
+use solo_proto::gateway::v1::converse_request::Payload as In;
 use solo_proto::gateway::v1::converse_response::Payload as Out;
 use solo_proto::gateway::v1::session_control::Control;
 use solo_proto::gateway::v1::*;
@@ -321,4 +323,38 @@ async fn the_keyword_interrupts_a_reply() {
     talk.phase(TurnPhase::Listening).await;
     wait_for("what was heard", PATIENCE, async || world.agent.heard().len() == 1).await;
     assert!(world.agent.heard()[0].interrupted);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_its_echo_out_may_say_what_words_are_read_from() {
+    let world = World::new().await;
+    let open = |echo_cancelled| OpenSession {
+        audio_in: format(16_000, 1),
+        audio_out: format(16_000, 1),
+        wake_mode: WakeMode::Open.into(),
+        echo_cancelled,
+        ..OpenSession::default()
+    };
+    let piece = |data: Vec<u8>, words_data: Vec<u8>| ConverseRequest {
+        payload: Some(In::Audio(AudioChunk { data, first_sample: 0 })),
+        words_data,
+    };
+    let mut talk = world.talk(open(true)).await;
+    for wrong in [318, 322] {
+        talk.send_raw(piece(vec![0; 320], vec![1; wrong])).await;
+        assert_eq!(talk.error().await.reason, "BAD_WORDS_DATA", "{wrong} bytes");
+    }
+    talk.send_raw(piece(vec![0; 320], vec![1; 320])).await;
+    // Without any, the audio itself is read, and the same need not be said twice.
+    talk.send_raw(piece(vec![2; 320], Vec::new())).await;
+    wait_for("the audio to be heard", PATIENCE, async || world.stt.samples() == 320).await;
+    assert_eq!(world.stt.words_data(), [vec![1; 320]]);
+
+    let mut other = world.talk(open(false)).await;
+    other.send_raw(piece(vec![0; 320], vec![1; 320])).await;
+    assert_eq!(
+        other.error().await.reason,
+        "BAD_WORDS_DATA",
+        "the gateway takes the echo out itself"
+    );
 }

@@ -169,12 +169,12 @@ pub(crate) struct Talk {
 
 impl Talk {
     pub(crate) async fn send(&self, payload: In) {
-        self.sender
-            .as_ref()
-            .expect("the client has not half-closed")
-            .send(request(payload))
-            .await
-            .unwrap();
+        self.send_raw(request(payload)).await;
+    }
+
+    pub(crate) async fn send_raw(&self, request: ConverseRequest) {
+        let sender = self.sender.as_ref().expect("the client has not half-closed");
+        sender.send(request).await.unwrap();
     }
 
     pub(crate) async fn say(&self, text: &str, speak: bool) {

@@ -113,6 +113,7 @@ pub(crate) fn listen_output(output: listen::Output, stt: &Stt) -> proto::ListenR
             let reason = match reason {
                 Reason::NoVoice => WireReason::NoVoice,
                 Reason::NoSpeech => WireReason::NoSpeech,
+                Reason::LowConfidence => WireReason::LowConfidence,
                 Reason::Repetition => WireReason::Repetition,
                 Reason::PhantomPhrase => WireReason::PhantomPhrase,
             };

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use solo_audio::SampleRate;
 use solo_proto::wake::v1::wake_service_client::WakeServiceClient;
 use solo_proto::wake::v1::{ListKeywordsRequest, WakeEvent};
 use solo_service::StartupError;
@@ -72,6 +73,25 @@ async fn model_every_spoken_fixture_wakes_once() {
             .await
             .is_empty()
     );
+}
+
+#[tokio::test]
+#[ignore = "needs models: cargo make test-models"]
+async fn model_a_child_is_heard_at_a_slower_speed() {
+    // The recorded phrase, spoken by somebody whose voice is higher by a third.
+    let child = solo_audio::resample_i16(
+        &samples(fixture("audio/hey_jarvis.wav")),
+        SampleRate::new(21_300).unwrap(),
+        SampleRate::SPEECH,
+    );
+    let stream = [vec![0; 16_000], child, vec![0; 32_000]].concat();
+    let (_harness, mut client) = start("speeds = [1.0]").await;
+    assert_eq!(heard(&mut client, &stream).await, [], "as it is, nothing is heard");
+    let (_harness, mut client) = start("").await;
+    let wakes = heard(&mut client, &stream).await;
+    println!("{wakes:?}");
+    assert_eq!(wakes.len(), 1);
+    assert!((16_000..64_000).contains(&wakes[0].end_sample), "{wakes:?}");
 }
 
 #[tokio::test]
