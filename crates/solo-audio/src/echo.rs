@@ -1,6 +1,6 @@
 //! Takes out of a microphone's sound what the loudspeaker beside it plays, so that an assistant never hears itself.
 //!
-//! The work is done by WebRTC's AEC3, as ported to Rust by the crate sonora ([`aec3`], ADR 0015). It knows frames of 10 ms, one
+//! The work is done by WebRTC's AEC3, as ported to Rust by the crate sonora (`aec3.rs`, ADR 0015). It knows frames of 10 ms, one
 //! played for one captured, and finds the delay between them itself. Around it this file keeps what a caller wants to
 //! rely on: pieces of any length, at any moment, on either side.
 //!

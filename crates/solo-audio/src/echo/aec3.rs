@@ -38,8 +38,8 @@ pub(super) struct Aec3 {
     block: Block,
     /// The same without what the filter knows of the echo, and nothing else done to it.
     linear: Block,
-    /// The end of the last linear block, which is as much ahead of what is suppressed.
-    ahead: [f32; BLOCK_SIZE],
+    /// The linear block before: what is suppressed comes out one block later.
+    linear_before: [f32; BLOCK_SIZE],
     /// A captured frame without its lowest tones.
     filtered: [i16; FRAME],
 }
@@ -68,7 +68,7 @@ impl Aec3 {
             gentle: in_hand,
             block: Block::new(1, 1),
             linear: Block::new(1, 1),
-            ahead: [0.0; BLOCK_SIZE],
+            linear_before: [0.0; BLOCK_SIZE],
             filtered: [0; FRAME],
         }
     }
@@ -90,10 +90,13 @@ impl Aec3 {
             let (linear, block) = (&mut self.linear, &mut self.block);
             self.processor.process_capture(false, saturated, Some(linear), block);
             let strict = self.block.view(0, 0);
-            let behind = std::mem::replace(&mut self.ahead, std::array::from_fn(|n| self.linear.view(0, 0)[n]));
-            let gentle: [f32; BLOCK_SIZE] = std::array::from_fn(|n| strict[n] + LEFT * (behind[n] - strict[n]));
+            let mut gentle = self.linear_before;
+            for (gentle, strict) in gentle.iter_mut().zip(strict) {
+                *gentle = strict + LEFT * (*gentle - strict);
+            }
             self.strict.push(strict);
             self.gentle.push(&gentle);
+            self.linear_before.copy_from_slice(self.linear.view(0, 0));
         }
         add(&mut self.strict, &mut clean.strict);
         add(&mut self.gentle, &mut clean.gentle);
