@@ -165,6 +165,8 @@ impl KeywordDetector for Ears {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     /// Scores each block of 160 samples with its mean, in per mille, and its place.
@@ -270,7 +272,7 @@ mod tests {
     }
 
     /// Gives detectors that are always as sure as this, one after another.
-    struct Sure(std::vec::IntoIter<f32>);
+    struct Sure(VecDeque<f32>);
 
     struct AsSure {
         models: Vec<KeywordModel>,
@@ -297,7 +299,7 @@ mod tests {
     impl KeywordEngine for Sure {
         fn open(&mut self, _: &[Rule]) -> Result<Box<dyn KeywordDetector>, EngineError> {
             let models = Means.open(&[])?.keywords().to_vec();
-            let probability = self.0.next().unwrap();
+            let probability = self.0.pop_front().unwrap();
             Ok(Box::new(AsSure { models, probability }))
         }
     }
@@ -305,7 +307,7 @@ mod tests {
     #[test]
     fn who_hears_at_another_speed_has_to_be_as_many_times_as_sure() {
         let surest = |detectors: &[f32]| {
-            let engine = Sure(detectors.to_vec().into_iter());
+            let engine = Sure(detectors.iter().copied().collect());
             let speeds = vec![Speed::SPOKEN; detectors.len()];
             let mut detector = AtSpeeds { engine, speeds }.open(&[]).unwrap();
             scores(&mut *detector, 0, &sound()).last().unwrap().probability
