@@ -78,10 +78,10 @@ async fn model_every_spoken_fixture_wakes_once() {
 #[tokio::test]
 #[ignore = "needs models: cargo make test-models"]
 async fn model_a_child_is_heard_at_a_slower_speed() {
-    // The recorded phrase, spoken by somebody whose voice is higher by a third.
+    // The recorded phrase, spoken by somebody whose voice is higher by a fifth.
     let child = solo_audio::resample_i16(
         &samples(fixture("audio/hey_jarvis.wav")),
-        SampleRate::new(21_300).unwrap(),
+        SampleRate::new(19_200).unwrap(),
         SampleRate::SPEECH,
     );
     let stream = [vec![0; 16_000], child, vec![0; 32_000]].concat();
