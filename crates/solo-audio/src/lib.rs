@@ -10,6 +10,7 @@
 //! - [`Framer`]: a stream cut into frames of equal length that know their position.
 //! - [`wav`]: RIFF WAVE files, read with suspicion, written also as an endless stream.
 //! - [`EchoCanceller`]: what the loudspeaker plays, taken out of what the microphone hears.
+//! - [`NoiseSuppressor`]: steady noise, taken out.
 //! - [`level`]: how loud, in dBFS.
 //! - [`mel`]: the mel filter bank of Whisper's spectrograms.
 //!
