@@ -58,6 +58,7 @@ pub struct Voice {
     pub barge_in: bool,
     pub barge_in_ms: u64,
     pub backchannels: Vec<String>,
+    pub interjections: Vec<String>,
     pub stop_phrases: Vec<String>,
     pub noise_suppression: bool,
 }

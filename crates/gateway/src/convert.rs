@@ -139,6 +139,7 @@ pub(crate) fn settings(manner: &Manner, config: &Config) -> Settings {
         barge_in: config.voice.barge_in.then(|| BargeIn {
             voice: ms(config.voice.barge_in_ms),
             backchannels: config.voice.backchannels.clone(),
+            interjections: config.voice.interjections.clone(),
         }),
         stop_phrases: config.voice.stop_phrases.clone(),
         ..Settings::default()

@@ -72,6 +72,8 @@ pub struct BargeIn {
     pub voice: Duration,
     /// Words by which people say that they listen ("yeah"): alone, or with a hum, they interrupt nothing.
     pub backchannels: Vec<String>,
+    /// Words that interrupt however short they are, alone ("no"). Unlike [`Settings::stop_phrases`] they are a turn.
+    pub interjections: Vec<String>,
 }
 
 impl Default for Settings {

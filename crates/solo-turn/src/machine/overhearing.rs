@@ -108,7 +108,9 @@ impl Machine {
         if !words::any(text) || words::is_echo(text, self.being_spoken(now)) {
             return false;
         }
-        if words::holds_any(text, &self.settings.stop_phrases) {
+        let at_once =
+            words::holds_any(text, &self.settings.stop_phrases) || words::is_only(text, &barge_in.interjections);
+        if at_once {
             return true;
         }
         // Recognition hears words in any hum ("Amen" in "mm-hmm"); what is too short for more is one, unless it asks.

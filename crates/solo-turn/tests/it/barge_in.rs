@@ -21,6 +21,7 @@ fn speaking(wake_mode: WakeMode) -> Talk {
         barge_in: Some(BargeIn {
             voice: Duration::from_millis(250),
             backchannels: strings(&["mhm", "yeah"]),
+            interjections: strings(&["no"]),
         }),
         stop_phrases: strings(&["stop", "be quiet"]),
         ..Settings::default()
@@ -154,6 +155,8 @@ fn a_hum_in_which_recognition_finds_words_interrupts_nothing_and_a_short_questio
         ("Thank you, mom.", 260, true),
         ("Why?", 100, true),
         ("Stop.", 100, true),
+        ("No.", 100, true),
+        ("No idea.", 100, false),
     ] {
         let mut talk = spoken(WakeMode::Open);
         talk.at(2000, voice());
@@ -161,6 +164,19 @@ fn a_hum_in_which_recognition_finds_words_interrupts_nothing_and_a_short_questio
         talk.at(2400, ended);
         talk.at(2500, said);
         assert_eq!(talk.machine.phase() != Phase::Speaking, interrupts, "{text} in {ms} ms");
+    }
+}
+
+#[test]
+fn a_no_is_answered_and_a_stop_is_not() {
+    for (text, answered) in [("No.", true), ("Stop.", false)] {
+        let mut talk = spoken(WakeMode::Open);
+        talk.at(2000, voice());
+        let [ended, said] = short(text, 100);
+        talk.at(2400, ended);
+        let commands = talk.at(2500, said);
+        let commits = |command: &Command| matches!(command, Command::CommitTurn { turn: EAR, .. });
+        assert_eq!(commands.iter().any(commits), answered, "{text}: {commands:?}");
     }
 }
 
@@ -252,6 +268,7 @@ fn with_the_button_nothing_is_overheard() {
         barge_in: Some(BargeIn {
             voice: Duration::ZERO,
             backchannels: Vec::new(),
+            interjections: Vec::new(),
         }),
         ..Settings::default()
     });

@@ -172,6 +172,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 barge_in: barges_in.then(|| BargeIn {
                     voice: Duration::from_millis(250),
                     backchannels: vec!["mhm".into()],
+                    interjections: vec!["no".into()],
                 }),
                 stop_phrases: vec!["stop".into()],
                 turn_end: TurnEnd {
