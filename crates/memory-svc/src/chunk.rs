@@ -1,6 +1,7 @@
 //! Cuts a text into pieces that fit the embedding model. Pure: no store, no model, only a way to count tokens.
 //!
-//! Sections (from the outline) are never mixed: a piece lies under exactly one heading path. Inside a section pieces are
+//! Sections (from the outline) are never mixed: a piece lies under exactly one heading path and on exactly one page, so that
+//! what is cited stands where the citation says. Inside a section pieces are
 //! packed greedily up to the budget and then cut back to the best place in their second half: the end of a paragraph,
 //! else of a sentence, a line, a word. The next piece repeats the last few tokens, from a sentence's beginning where one
 //! is near, so that a thought that straddles a cut is whole in one of the two.
@@ -15,7 +16,7 @@ use std::ops::Range;
 
 use crate::embedding::TokenCounter;
 use atom::{Atom, Break};
-pub use outline::{Heading, markdown};
+pub use outline::{Heading, Outline, markdown};
 
 /// Joins the headings of a path.
 pub const HEADING_SEPARATOR: &str = " › ";
@@ -41,6 +42,8 @@ pub struct Piece {
     pub span: Range<usize>,
     /// Headings above it, outermost first.
     pub headings: Vec<String>,
+    /// Page that it stands on, from 1; 0: the text has none.
+    pub page: u32,
 }
 
 impl Piece {
@@ -61,45 +64,44 @@ pub fn trimmed(text: &str, span: Range<usize>) -> Range<usize> {
 /// the text.
 ///
 /// # Panics
-/// When the budget is smaller than [`Budget::MIN_TOKENS`], or a heading does not lie on a character's edge.
-pub fn cut(text: &str, headings: &[Heading], budget: Budget, counter: &dyn TokenCounter) -> Vec<Piece> {
+/// When the budget is smaller than [`Budget::MIN_TOKENS`], or a heading or a page does not begin on a character's edge.
+pub fn cut(text: &str, outline: &Outline, budget: Budget, counter: &dyn TokenCounter) -> Vec<Piece> {
     assert!(
         budget.tokens >= Budget::MIN_TOKENS && budget.overlap <= budget.tokens / 2,
         "the configuration was checked"
     );
     let mut atoms = atom::Cutter::new(counter);
     let mut pieces = Vec::new();
-    for section in sections(text, headings) {
+    for section in sections(text, outline) {
         let list = atoms.cut(text, section.span);
         for span in pack(text, &list, budget, counter) {
             pieces.push(Piece {
                 span,
                 headings: section.path.clone(),
+                page: section.page,
             });
         }
     }
     pieces
 }
 
-/// A run of text under one heading path.
+/// A run of text under one heading path, on one page.
 struct Section {
     span: Range<usize>,
     path: Vec<String>,
+    page: u32,
 }
 
 /// The sections of a text, without a gap. A heading that has no text of its own joins what follows it; blanks before the
 /// first word join it too.
-fn sections(text: &str, headings: &[Heading]) -> Vec<Section> {
-    let mut sections = Vec::new();
+fn sections(text: &str, outline: &Outline) -> Vec<Section> {
+    let mut sections: Vec<(Range<usize>, Vec<String>)> = Vec::new();
     let mut stack: Vec<(u8, &str)> = Vec::new();
     let (mut start, mut body) = (0, 0);
     let path = |stack: &[(u8, &str)]| stack.iter().map(|(_, title)| (*title).to_owned()).collect::<Vec<_>>();
-    for heading in headings {
+    for heading in &outline.headings {
         if !text[body..heading.span.start].trim().is_empty() {
-            sections.push(Section {
-                span: start..heading.span.start,
-                path: path(&stack),
-            });
+            sections.push((start..heading.span.start, path(&stack)));
             start = heading.span.start;
         }
         stack.retain(|(level, _)| *level < heading.level);
@@ -109,14 +111,38 @@ fn sections(text: &str, headings: &[Heading]) -> Vec<Section> {
         body = heading.span.end;
     }
     if !text[start..].trim().is_empty() {
-        sections.push(Section {
-            span: start..text.len(),
-            path: path(&stack),
-        });
-    } else if let Some(last) = sections.last_mut() {
-        last.span.end = text.len();
+        sections.push((start..text.len(), path(&stack)));
+    } else if let Some((last, _)) = sections.last_mut() {
+        last.end = text.len();
     }
-    sections
+    let paged = sections.into_iter().flat_map(|(span, path)| {
+        split_at_pages(text, span, &outline.pages)
+            .into_iter()
+            .map(move |span| Section {
+                page: outline.page_of(trimmed(text, span.clone()).start),
+                path: path.clone(),
+                span,
+            })
+    });
+    paged.collect()
+}
+
+/// A span cut where pages begin. What is blank joins what comes before it, or what comes first.
+fn split_at_pages(text: &str, span: Range<usize>, pages: &[usize]) -> Vec<Range<usize>> {
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let first = pages.partition_point(|start| *start <= span.start);
+    let mut start = span.start;
+    for cut in pages[first..].iter().take_while(|start| **start < span.end) {
+        if !text[start..*cut].trim().is_empty() {
+            parts.push(start..*cut);
+            start = *cut;
+        }
+    }
+    match parts.last_mut() {
+        Some(last) if text[start..span.end].trim().is_empty() => last.end = span.end,
+        _ => parts.push(start..span.end),
+    }
+    parts
 }
 
 /// Packs a section's atoms into spans.

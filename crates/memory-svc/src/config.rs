@@ -8,6 +8,7 @@ use serde::Deserialize;
 use solo_service::{Faults, GlobalConfig, ServiceConfig};
 
 use crate::query::{MAX_HITS, Mode};
+use crate::store::lance::Indexing;
 
 /// The section as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -24,15 +25,19 @@ pub struct Config {
     /// Texts that may wait to be embedded.
     pub queue: usize,
     /// Largest document, in bytes.
-    pub max_document_bytes: usize,
+    pub max_document_bytes: u64,
     /// Longest passage that is shown at once, in bytes.
     pub max_passage_bytes: usize,
     /// What turns text into vectors.
     pub embedding: EmbeddingConfig,
+    /// How documents are read.
+    pub extract: ExtractConfig,
     /// How documents are cut.
     pub chunking: ChunkingConfig,
     /// How they are found again.
     pub search: SearchConfig,
+    /// Watched folders.
+    pub watch: WatchConfig,
     /// Keeping the store small and fast.
     pub upkeep: UpkeepConfig,
 }
@@ -67,6 +72,20 @@ pub struct EmbeddingConfig {
     pub batch: usize,
 }
 
+/// `[memory.extract]`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExtractConfig {
+    /// Longest text of a document, in bytes.
+    pub max_text_bytes: usize,
+    /// Memory that reading one may take, in megabytes.
+    pub memory_mb: u64,
+    /// Processor time that reading one may take, in seconds.
+    pub timeout_s: u64,
+    /// Documents that are read at once.
+    pub processes: usize,
+}
+
 /// `[memory.chunking]`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +94,31 @@ pub struct ChunkingConfig {
     pub tokens: usize,
     /// Tokens that the next piece repeats.
     pub overlap: usize,
+}
+
+/// Languages that searches by words know the endings of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "their names say it")]
+pub enum Language {
+    Arabic,
+    Danish,
+    Dutch,
+    English,
+    Finnish,
+    French,
+    German,
+    Greek,
+    Hungarian,
+    Italian,
+    Norwegian,
+    Portuguese,
+    Romanian,
+    Russian,
+    Spanish,
+    Swedish,
+    Tamil,
+    Turkish,
 }
 
 /// `[memory.search]`.
@@ -89,6 +133,39 @@ pub struct SearchConfig {
     pub min_score: f32,
     /// Longest query, in characters.
     pub max_query_chars: usize,
+    /// Language whose endings are taken off words, and whose commonest words are left out, in searches by words.
+    pub language: Language,
+    /// Days after which a fact has lost half of what age can take; 0: age takes nothing.
+    pub fact_half_life_days: u32,
+}
+
+impl SearchConfig {
+    /// Time after which a fact has lost half of what age can take; `None`: age takes nothing.
+    pub fn fact_half_life(self) -> Option<Duration> {
+        (self.fact_half_life_days > 0).then(|| Duration::from_secs(u64::from(self.fact_half_life_days) * 86_400))
+    }
+}
+
+/// `[memory.watch]`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WatchConfig {
+    /// Milliseconds that a file must not have changed for before it is read.
+    pub settle_ms: u64,
+    /// Seconds after which a folder is compared with the store though no change was told.
+    pub rescan_s: u64,
+}
+
+impl WatchConfig {
+    /// How long a file must not have changed before it is read.
+    pub fn settle(self) -> Duration {
+        Duration::from_millis(self.settle_ms)
+    }
+
+    /// How often a folder is compared with the store though no change was told.
+    pub fn rescan(self) -> Duration {
+        Duration::from_secs(self.rescan_s)
+    }
 }
 
 /// `[memory.upkeep]`.
@@ -97,6 +174,8 @@ pub struct SearchConfig {
 pub struct UpkeepConfig {
     /// Writes after which small files are joined.
     pub after_writes: u64,
+    /// Pieces from which on their vectors are indexed.
+    pub index_from: u64,
     /// Seconds that the files of older states stay.
     pub retain_s: u64,
 }
@@ -112,6 +191,14 @@ impl Config {
     /// The store's folder.
     pub fn folder(&self, global: &GlobalConfig) -> PathBuf {
         solo_service::config::path_or(&self.path, || global.data_dir.join("memory"))
+    }
+
+    /// How the store is indexed.
+    pub fn indexing(&self) -> Indexing {
+        Indexing {
+            language: format!("{:?}", self.search.language),
+            vectors_from: self.upkeep.index_from,
+        }
     }
 
     /// CPU threads for embeddings, at least 1.
@@ -138,8 +225,10 @@ impl ServiceConfig for Config {
         let Self {
             chunking,
             embedding,
+            extract,
             search,
             upkeep,
+            watch,
             ..
         } = self;
         let room = embedding.max_tokens.saturating_sub(2);
@@ -157,6 +246,26 @@ impl ServiceConfig for Config {
             (1024..=1 << 20).contains(&self.max_passage_bytes),
             "memory.max_passage_bytes",
             format!("1024 to 1048576 is wanted, found {}", self.max_passage_bytes),
+        );
+        check(
+            (1024..=1 << 28).contains(&extract.max_text_bytes),
+            "memory.extract.max_text_bytes",
+            format!("1024 to 268435456 is wanted, found {}", extract.max_text_bytes),
+        );
+        check(
+            (64..=65_536).contains(&extract.memory_mb),
+            "memory.extract.memory_mb",
+            format!("64 to 65536 is wanted, found {}", extract.memory_mb),
+        );
+        check(
+            (1..=3600).contains(&extract.timeout_s),
+            "memory.extract.timeout_s",
+            format!("1 to 3600 is wanted, found {}", extract.timeout_s),
+        );
+        check(
+            (1..=64).contains(&extract.processes),
+            "memory.extract.processes",
+            format!("1 to 64 is wanted, found {}", extract.processes),
         );
         check(
             (66..=512).contains(&embedding.max_tokens),
@@ -201,9 +310,24 @@ impl ServiceConfig for Config {
             format!("1 to 1000000 is wanted, found {}", search.max_query_chars),
         );
         check(
+            (10..=600_000).contains(&watch.settle_ms),
+            "memory.watch.settle_ms",
+            format!("10 to 600000 is wanted, found {}", watch.settle_ms),
+        );
+        check(
+            (1..=86_400).contains(&watch.rescan_s),
+            "memory.watch.rescan_s",
+            format!("1 to 86400 is wanted, found {}", watch.rescan_s),
+        );
+        check(
             upkeep.after_writes >= 1,
             "memory.upkeep.after_writes",
             "at least 1 is wanted, found 0".into(),
+        );
+        check(
+            upkeep.index_from >= 1000,
+            "memory.upkeep.index_from",
+            format!("at least 1000 is wanted, found {}", upkeep.index_from),
         );
         check(
             (1..=86_400).contains(&upkeep.retain_s),

@@ -3,5 +3,5 @@
 mod answer;
 mod request;
 
-pub use answer::{collection, document, fact, found, passage_response, progress, put};
+pub use answer::{collection, document, fact, found, passage_response, progress, taken, watch};
 pub use request::{description, document_filter, fact_change, ids, passage, search, selector, upload};

@@ -87,6 +87,17 @@ pub struct Put {
     pub unchanged: bool,
 }
 
+/// What is there, in short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Identifier.
+    pub id: Uuid,
+    /// Where it comes from.
+    pub uri: String,
+    /// SHA-256 of its content.
+    pub content_sha256: [u8; 32],
+}
+
 /// Which documents a list shows.
 #[derive(Debug, Clone, Default)]
 pub struct DocumentFilter {

@@ -3,6 +3,7 @@
 use solo_service::{ErrorCode, ServiceError, WorkerError};
 
 use crate::embedding::EmbeddingError;
+use crate::extract::Refusal;
 use crate::store::StoreError;
 
 /// Why a request was not done.
@@ -22,15 +23,23 @@ pub enum Error {
     #[error("the document is larger than {limit} bytes; raise memory.max_document_bytes or split it")]
     DocumentTooLarge {
         /// Bytes allowed.
-        limit: usize,
+        limit: u64,
     },
-    /// The contract names it, this version does not do it.
-    #[error("{what} is not built yet; {instead}")]
-    NotBuilt {
-        /// What was asked for.
-        what: &'static str,
-        /// What to ask for instead.
-        instead: &'static str,
+    /// It cannot be read.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// No process to read it with.
+    #[error("the document cannot be read: {problem}")]
+    Reader {
+        /// What went wrong.
+        problem: String,
+    },
+    /// Its bytes cannot be kept while it is read.
+    #[error("the document cannot be kept while it is read: make room in the data folder and put it again")]
+    Spool {
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// The store refused or failed.
     #[error(transparent)]
@@ -63,21 +72,24 @@ impl Error {
 impl ServiceError for Error {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Invalid { .. } => ErrorCode::InvalidArgument,
-            Self::DocumentTooLarge { .. } => ErrorCode::ResourceExhausted,
-            Self::NotBuilt { .. } => ErrorCode::Unimplemented,
+            Self::Invalid { .. } | Self::Refused(_) => ErrorCode::InvalidArgument,
+            Self::DocumentTooLarge { .. } | Self::Spool { .. } => ErrorCode::ResourceExhausted,
             Self::Store(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::Embedding(EmbeddingError::Cancelled) => ErrorCode::Cancelled,
-            Self::Embedding(EmbeddingError::Engine(_)) | Self::Panicked { .. } => ErrorCode::Internal,
+            Self::Embedding(EmbeddingError::Engine(_)) | Self::Panicked { .. } | Self::Reader { .. } => {
+                ErrorCode::Internal
+            }
         }
     }
 
     fn reason(&self) -> &str {
         match self {
             Self::Invalid { reason, .. } => reason,
+            Self::Refused(refusal) => refusal.reason(),
+            Self::Reader { .. } => "READER_FAILED",
+            Self::Spool { .. } => "DISK_FULL",
             Self::DocumentTooLarge { .. } => "DOCUMENT_TOO_LARGE",
-            Self::NotBuilt { .. } => "NOT_BUILT",
             Self::Store(error) => error.reason(),
             Self::Worker(error) => error.reason(),
             Self::Embedding(EmbeddingError::Cancelled) => "CANCELLED",
@@ -89,6 +101,7 @@ impl ServiceError for Error {
     fn field(&self) -> Option<&str> {
         match self {
             Self::Invalid { field, .. } => Some(field),
+            Self::Refused(refusal) => Some(refusal.field()),
             Self::DocumentTooLarge { .. } => Some("data"),
             _ => None,
         }

@@ -1,105 +1,114 @@
-//! What a document's bytes say: its media type, its text, its title, its outline. Pure.
+//! What a document's bytes say: its text, its title, its outline, its pages.
 //!
-//! Each format becomes an arm here and, when it needs a parser of its own, a file beside it. What is not understood is
-//! refused by name rather than taken in as noise.
+//! - [`media_type`]: which format it is.
+//! - one file a format: [`text`] (plain text, Markdown, source code), `html`, `pdf`, `docx`, `epub`, `table` (CSV), `json`,
+//!   `mail`. What has structure becomes Markdown, so that headings are found in one way.
+//! - [`reader`]: whoever wrote a file may have meant harm, so every format that needs a parser is read by a child process
+//!   with little memory, little time and no files ([`child`]); plain text is only decoded, and is read here.
+//!
+//! What is not understood is refused with the reason rather than taken in as noise.
 
-use crate::chunk::{self, Heading};
-use crate::error::Error;
-use crate::names::{DocumentUri, shorten};
+pub mod child;
+mod docx;
+mod epub;
+mod html;
+mod json;
+mod mail;
+mod media_type;
+mod pdf;
+pub mod reader;
+mod refusal;
+mod table;
+pub mod text;
 
-/// What is understood, as people are told it.
-const SUPPORTED: &str = "text/plain and text/markdown, in UTF-8";
+use serde::{Deserialize, Serialize};
+
+use crate::chunk::{Heading, Outline, markdown};
+use crate::names::DocumentUri;
+pub use media_type::{Format, MediaType, detect};
+pub use refusal::Refusal;
+
 /// Longest title, in characters.
 const MAX_TITLE_CHARS: usize = 200;
 /// Longest title that is made of a text's first words, in characters.
 const FIRST_WORDS_CHARS: usize = 60;
 
-/// Media types that are understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaType {
-    /// text/plain
-    Plain,
-    /// text/markdown
-    Markdown,
-}
-
-impl MediaType {
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "text/plain",
-            Self::Markdown => "text/markdown",
-        }
-    }
-}
-
 /// A document's text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extracted {
     /// The text; byte ranges of chunks and citations refer to it.
     pub text: String,
-    /// Its headings.
-    pub headings: Vec<Heading>,
-    /// Its title.
-    pub title: String,
+    /// Its headings and pages.
+    pub outline: Outline,
+    /// The title that the document gives itself.
+    pub title: Option<String>,
+    /// What was left out, in sentences.
+    pub warnings: Vec<String>,
 }
 
-/// Finds the media type: what is `declared`, else what the URI's ending says, else plain text if it is text at all.
-pub fn media_type(declared: &str, uri: &DocumentUri, content: &[u8]) -> Result<MediaType, Error> {
-    let unsupported = |what: &str| {
-        let message = format!("{what} cannot be taken in; supported are {SUPPORTED}");
-        Error::invalid("header.media_type", "UNSUPPORTED_MEDIA_TYPE", message)
-    };
-    if !declared.is_empty() {
-        let (name, parameters) = declared.split_once(';').unwrap_or((declared, ""));
-        check_charset(parameters)?;
-        return match name.trim().to_ascii_lowercase().as_str() {
-            "text/plain" => Ok(MediaType::Plain),
-            "text/markdown" | "text/x-markdown" => Ok(MediaType::Markdown),
-            _ => Err(unsupported(&format!("media type `{}`", shorten(declared)))),
-        };
-    }
-    match extension(uri.as_str()).as_str() {
-        "md" | "markdown" | "mdown" => return Ok(MediaType::Markdown),
-        extension @ ("html" | "htm" | "pdf" | "docx" | "epub" | "csv" | "json" | "eml" | "doc" | "odt" | "rtf") => {
-            return Err(unsupported(&format!("a .{extension} file")));
+impl Extracted {
+    /// A text whose headings are Markdown's.
+    fn markdown(text: String) -> Self {
+        let headings = markdown(&text);
+        Self {
+            title: first_of_highest(&headings),
+            outline: Outline {
+                headings,
+                pages: Vec::new(),
+            },
+            text,
+            warnings: Vec::new(),
         }
-        _ => {}
     }
-    match content {
-        [b'%', b'P', b'D', b'F', ..] => Err(unsupported("a PDF file")),
-        [b'P', b'K', 3 | 5, 4 | 6, ..] => Err(unsupported("a ZIP archive (DOCX, EPUB)")),
-        _ => Ok(MediaType::Plain),
+
+    /// The same, called `title`.
+    fn titled(self, title: Option<String>) -> Self {
+        let title = title.filter(|title| !title.trim().is_empty()).or(self.title);
+        Self { title, ..self }
     }
 }
 
-/// Reads a document's text.
+/// Reads a document of any format. `max_text_bytes`: longest text.
 ///
-/// `title` is used as it is unless it is empty; then a Markdown text's first heading is taken, else the file's name, else
-/// the text's first words.
-pub fn extract(media_type: MediaType, content: Vec<u8>, uri: &DocumentUri, title: &str) -> Result<Extracted, Error> {
-    let text = decode(content)?;
-    if text.trim().is_empty() {
-        return Err(Error::invalid("data", "EMPTY_DOCUMENT", "the document has no text"));
+/// # Errors
+/// A document that cannot be read, with the reason.
+pub fn extract(format: Format, content: Vec<u8>, max_text_bytes: usize) -> Result<Extracted, Refusal> {
+    let Format { media_type, charset } = format;
+    let mut extracted = match media_type {
+        MediaType::Plain | MediaType::Code => Extracted {
+            text: text::decode(content, charset)?,
+            ..Extracted::default()
+        },
+        MediaType::Markdown => Extracted::markdown(text::decode(content, charset)?),
+        MediaType::Html => html::extract(&content, charset)?,
+        MediaType::Pdf => pdf::extract(&content, max_text_bytes)?,
+        MediaType::Docx => docx::extract(content, max_text_bytes)?,
+        MediaType::Epub => epub::extract(content, max_text_bytes)?,
+        MediaType::Csv => table::extract(text::decode(content, charset)?, max_text_bytes)?,
+        MediaType::Json => json::extract(&text::decode(content, charset)?, max_text_bytes)?,
+        MediaType::JsonLines => json::extract_lines(&text::decode(content, charset)?, max_text_bytes)?,
+        MediaType::Mail => mail::extract(&content)?,
+    };
+    if extracted.text.trim().is_empty() {
+        return Err(Refusal::Empty);
     }
-    let headings = match media_type {
-        MediaType::Plain => Vec::new(),
-        MediaType::Markdown => chunk::markdown(&text),
-    };
-    let title = title.trim();
-    let title = if title.is_empty() {
-        let named = headings
-            .iter()
-            .filter(|heading| !heading.title.is_empty())
-            .min_by_key(|heading| heading.level);
-        named
-            .map(|heading| heading.title.clone())
-            .or_else(|| file_name(uri))
-            .unwrap_or_else(|| first_words(&text))
-    } else {
-        title.chars().take(MAX_TITLE_CHARS).collect()
-    };
-    Ok(Extracted { text, headings, title })
+    if extracted.text.len() > max_text_bytes {
+        return Err(Refusal::TextTooLong { limit: max_text_bytes });
+    }
+    if let Some(title) = &mut extracted.title {
+        *title = one_line(title, MAX_TITLE_CHARS);
+    }
+    Ok(extracted)
+}
+
+/// What a document is called: as it is `given`, else as it calls itself, else by its file's name, else by its first words.
+pub fn title(given: &str, extracted: &Extracted, uri: &DocumentUri) -> String {
+    let given = one_line(given, MAX_TITLE_CHARS);
+    let named = (!given.is_empty()).then_some(given);
+    named
+        .or_else(|| extracted.title.clone().filter(|title| !title.is_empty()))
+        .or_else(|| file_name(uri))
+        .unwrap_or_else(|| first_words(&extracted.text))
 }
 
 /// The beginning of a text's first line, cut at a word.
@@ -125,45 +134,50 @@ pub fn first_words(text: &str) -> String {
     words
 }
 
-/// UTF-8, without a byte order mark and without what only binary files have.
-fn decode(content: Vec<u8>) -> Result<String, Error> {
-    let not_text = |message: String| Error::invalid("data", "NOT_TEXT", message);
-    if content.starts_with(&[0xFF, 0xFE]) || content.starts_with(&[0xFE, 0xFF]) {
-        return Err(not_text(
-            "the text is UTF-16; UTF-8 is wanted: convert it, for instance with iconv".into(),
-        ));
-    }
-    let mut text = String::from_utf8(content).map_err(|error| {
-        let position = error.utf8_error().valid_up_to();
-        not_text(format!(
-            "byte {position} is not UTF-8: convert the text, for instance with iconv"
-        ))
-    })?;
-    if let Some(position) = text.find('\0') {
-        return Err(not_text(format!("byte {position} is 0: this is no text")));
-    }
-    if text.starts_with('\u{FEFF}') {
-        text.drain(..'\u{FEFF}'.len_utf8());
-    }
-    Ok(text)
+/// A text that grows up to a limit: formats that unpack can be made to unpack without end.
+struct Bounded {
+    text: String,
+    limit: usize,
 }
 
-fn check_charset(parameters: &str) -> Result<(), Error> {
-    let charset = parameters
-        .split(';')
-        .filter_map(|parameter| parameter.split_once('='))
-        .find_map(|(key, value)| {
-            key.trim()
-                .eq_ignore_ascii_case("charset")
-                .then(|| value.trim().trim_matches('"').to_ascii_lowercase())
-        });
-    match charset.as_deref() {
-        None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
-        Some(other) => {
-            let message = format!("charset `{}` is not understood: UTF-8 is wanted", shorten(other));
-            Err(Error::invalid("header.media_type", "UNSUPPORTED_CHARSET", message))
+impl Bounded {
+    fn new(limit: usize) -> Self {
+        Self {
+            text: String::new(),
+            limit,
         }
     }
+
+    fn push(&mut self, more: &str) -> Result<(), Refusal> {
+        if self.text.len() + more.len() > self.limit {
+            return Err(Refusal::TextTooLong { limit: self.limit });
+        }
+        self.text.push_str(more);
+        Ok(())
+    }
+
+    /// Ends a paragraph, unless there is nothing to end.
+    fn paragraph(&mut self) -> Result<(), Refusal> {
+        self.text.truncate(self.text.trim_end().len());
+        if self.text.is_empty() {
+            return Ok(());
+        }
+        self.push("\n\n")
+    }
+}
+
+/// The first heading of the highest level.
+fn first_of_highest(headings: &[Heading]) -> Option<String> {
+    let named = headings.iter().filter(|heading| !heading.title.is_empty());
+    named
+        .min_by_key(|heading| heading.level)
+        .map(|heading| heading.title.clone())
+}
+
+/// A text without line breaks and double blanks, at most `chars` long.
+fn one_line(text: &str, chars: usize) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(chars).collect()
 }
 
 /// The last part of a URI's path, without query and fragment.
@@ -172,79 +186,11 @@ fn last_part(uri: &str) -> &str {
     path.rsplit(['/', '\\']).next().unwrap_or_default()
 }
 
-fn extension(uri: &str) -> String {
-    last_part(uri)
-        .rsplit_once('.')
-        .map(|(_, extension)| extension.to_ascii_lowercase())
-        .unwrap_or_default()
-}
-
 fn file_name(uri: &DocumentUri) -> Option<String> {
     let name = last_part(uri.as_str());
-    (!uri.is_note() && !name.is_empty()).then(|| name.chars().take(MAX_TITLE_CHARS).collect())
+    let decoded = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+    (!uri.is_note() && !name.is_empty()).then(|| one_line(&decoded, MAX_TITLE_CHARS))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn uri(text: &str) -> DocumentUri {
-        DocumentUri::or_note(text).unwrap()
-    }
-
-    fn detect(declared: &str, name: &str, content: &[u8]) -> Result<MediaType, String> {
-        media_type(declared, &uri(name), content).map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn media_types_are_found_or_refused_by_name() {
-        assert_eq!(detect("", "file:///a/NOTES.MD?x=1", b"x"), Ok(MediaType::Markdown));
-        assert_eq!(detect("", "file:///a/notes", b"x"), Ok(MediaType::Plain));
-        assert_eq!(
-            detect("Text/Markdown; charset=UTF-8", "x.pdf", b"x"),
-            Ok(MediaType::Markdown)
-        );
-        for refused in [
-            detect("application/pdf", "x", b""),
-            detect("", "x.pdf", b""),
-            detect("", "x", b"%PDF-1.7"),
-        ] {
-            let message = refused.unwrap_err();
-            assert!(message.contains("text/plain and text/markdown"), "{message}");
-        }
-        assert!(
-            detect("text/plain; charset=latin1", "x", b"x")
-                .unwrap_err()
-                .contains("latin1")
-        );
-    }
-
-    #[test]
-    fn text_is_utf8_or_refused_with_the_place() {
-        let read = |content: &[u8]| extract(MediaType::Plain, content.to_vec(), &uri(""), "");
-        assert_eq!(read("\u{FEFF}Grüße".as_bytes()).unwrap().text, "Grüße");
-        assert!(read(b"ab\xFFcd").unwrap_err().to_string().contains("byte 2"));
-        assert!(read(b"ab\0cd").unwrap_err().to_string().contains("byte 2"));
-        assert!(read(b"\xFF\xFEa\0").unwrap_err().to_string().contains("UTF-16"));
-        assert!(read(b" \n ").unwrap_err().to_string().contains("no text"));
-    }
-
-    #[test]
-    fn titles_come_from_the_best_place() {
-        let title = |media_type, content: &str, name: &str, given: &str| {
-            extract(media_type, content.into(), &uri(name), given).unwrap().title
-        };
-        assert_eq!(title(MediaType::Plain, "x", "", " Given "), "Given");
-        assert_eq!(title(MediaType::Markdown, "## B\n# A\n", "file:///n.md", ""), "A");
-        assert_eq!(title(MediaType::Plain, "x", "file:///a/list.txt", ""), "list.txt");
-        assert_eq!(
-            title(MediaType::Plain, "\n My  sister likes tulips. ", "", ""),
-            "My sister likes tulips."
-        );
-        let long = title(MediaType::Plain, &"word ".repeat(40), "", "");
-        assert!(
-            long.ends_with("word…") && long.chars().count() <= FIRST_WORDS_CHARS + 1,
-            "{long}"
-        );
-    }
-}
+mod tests;

@@ -11,12 +11,15 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
+use crate::content::Content;
 use crate::convert;
 use crate::error::Error;
-use crate::fact::FactChange;
-use crate::memory::{Memory, Upload};
+use crate::fact::{FactChange, Selector};
+use crate::memory::Memory;
 use crate::names::{CollectionName, Principal, parse_id};
 use crate::page::PageRequest;
+use crate::store::Verification;
+use crate::watch::{Report, Watches};
 
 /// Largest piece of a document in one message, in bytes.
 const MAX_PIECE_BYTES: usize = 1 << 20;
@@ -26,30 +29,33 @@ const PROGRESS_BUFFER: usize = 8;
 /// The contract over the service.
 pub struct MemoryGrpc {
     memory: Memory,
+    watches: Watches,
 }
 
 impl MemoryGrpc {
-    /// Offers `memory`.
-    pub fn new(memory: Memory) -> Self {
-        Self { memory }
+    /// Offers `memory` and its watched folders.
+    pub fn new(memory: Memory, watches: Watches) -> Self {
+        Self { memory, watches }
     }
 
     /// Reads the rest of a document, up to the configured size.
-    async fn receive(&self, upload: &mut Upload, messages: &mut Streaming<PutDocumentRequest>) -> Result<(), Status> {
+    async fn receive(&self, messages: &mut Streaming<PutDocumentRequest>) -> Result<Content, Status> {
         let limit = self.memory.config().max_document_bytes;
+        let mut incoming = self.memory.incoming();
         while let Some(message) = messages.message().await? {
             let refused = match message.payload {
                 Some(Payload::Data(data)) if data.len() > MAX_PIECE_BYTES => {
                     let message = format!("a piece has {} bytes; {MAX_PIECE_BYTES} are allowed", data.len());
                     Error::invalid("data", "PIECE_TOO_LARGE", message)
                 }
-                Some(Payload::Data(data)) if upload.content.len() + data.len() > limit => {
+                Some(Payload::Data(data)) if incoming.bytes() + data.len() as u64 > limit => {
                     Error::DocumentTooLarge { limit }
                 }
-                Some(Payload::Data(data)) => {
-                    upload.content.extend_from_slice(&data);
-                    continue;
-                }
+                // A write of a mebibyte at most, and mostly to memory.
+                Some(Payload::Data(data)) => match incoming.push(&data) {
+                    Ok(()) => continue,
+                    Err(source) => Error::Spool { source },
+                },
                 Some(Payload::Header(_)) => Error::invalid(
                     "header",
                     "UNEXPECTED_HEADER",
@@ -59,7 +65,7 @@ impl MemoryGrpc {
             };
             return Err(refused.into_status());
         }
-        Ok(())
+        Ok(incoming.finish())
     }
 }
 
@@ -153,20 +159,20 @@ impl MemoryService for MemoryGrpc {
                 return Err(Error::invalid("header", "MISSING_HEADER", message).into_status());
             }
         };
-        let mut upload = convert::upload(header).map_err(IntoStatus::into_status)?;
-        self.receive(&mut upload, &mut messages).await?;
+        let upload = convert::upload(header).map_err(IntoStatus::into_status)?;
+        let content = self.receive(&mut messages).await?;
         let memory = self.memory.clone();
         // The work lives in the stream: a caller that goes away drops it, and embedding stops.
         Ok(Response::new(Box::pin(async_stream::stream! {
             let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER);
-            let putting = memory.put(&principal, upload, progress);
+            let putting = memory.put(&principal, upload, content, progress);
             tokio::pin!(putting);
             loop {
                 tokio::select! {
                     biased;
                     Some(step) = steps.recv() => yield Ok(convert::progress(step)),
                     put = &mut putting => {
-                        yield put.map(convert::put).map_err(IntoStatus::into_status);
+                        yield put.map(convert::taken).map_err(IntoStatus::into_status);
                         break;
                     }
                 }
@@ -258,7 +264,7 @@ impl MemoryService for MemoryGrpc {
         answer(
             async {
                 let explain = request.explain;
-                let request = convert::search(request, self.memory.config().search.mode)?;
+                let request = convert::search(request)?;
                 Ok(convert::found(self.memory.search(&principal, request).await?, explain))
             }
             .await,
@@ -324,15 +330,80 @@ impl MemoryService for MemoryGrpc {
         let ForgetRequest { selector } = request.into_inner();
         answer(
             async {
-                let forgotten = self
-                    .memory
-                    .store()
-                    .forget(&principal, &convert::selector(selector)?)
-                    .await?;
+                let selector = convert::selector(selector)?;
+                if selector == Selector::Everything {
+                    // Or the folders would bring it all back.
+                    self.watches.remove_all(&principal).await?;
+                }
+                let forgotten = self.memory.store().forget(&principal, &selector).await?;
                 self.memory.count().await;
                 Ok(ForgetResponse {
                     facts: forgotten.facts,
                     documents: forgotten.documents,
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn add_watch(&self, request: Request<AddWatchRequest>) -> Result<Response<AddWatchResponse>, Status> {
+        let principal = principal(&request)?;
+        let AddWatchRequest { path, collection } = request.into_inner();
+        answer(
+            async {
+                let collection = CollectionName::or_default(&collection, "collection")?;
+                let watch = self.watches.add(&principal, &path, collection).await?;
+                Ok(AddWatchResponse {
+                    watch: Some(convert::watch(watch, Report::default())),
+                })
+            }
+            .await,
+        )
+    }
+
+    async fn remove_watch(
+        &self,
+        request: Request<RemoveWatchRequest>,
+    ) -> Result<Response<RemoveWatchResponse>, Status> {
+        let principal = principal(&request)?;
+        let RemoveWatchRequest { id, keep_documents } = request.into_inner();
+        answer(
+            async {
+                let id = parse_id(&id, "id")?;
+                let documents = self.watches.remove(&principal, id, keep_documents).await?;
+                Ok(RemoveWatchResponse { documents })
+            }
+            .await,
+        )
+    }
+
+    async fn list_watches(
+        &self,
+        request: Request<ListWatchesRequest>,
+    ) -> Result<Response<ListWatchesResponse>, Status> {
+        let principal = principal(&request)?;
+        let watches = self.watches.list(&principal).into_iter();
+        Ok(Response::new(ListWatchesResponse {
+            watches: watches.map(|(watch, report)| convert::watch(watch, report)).collect(),
+        }))
+    }
+
+    async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
+        // Whoever asks must be somebody, as everywhere.
+        principal(&request)?;
+        answer(
+            async {
+                let Verification {
+                    documents,
+                    chunks,
+                    facts,
+                    problems,
+                } = self.memory.store().verify().await?;
+                Ok(VerifyResponse {
+                    documents,
+                    chunks,
+                    facts,
+                    problems,
                 })
             }
             .await,

@@ -3,10 +3,12 @@
 //! A tour, in the order in which a document passes:
 //! - [`grpc`] and [`convert`]: the contract `solo.memory.v1`, decoded and encoded; no logic.
 //! - [`memory`]: what the service does, in terms of its own types: put, search, facts.
-//! - [`extract`]: bytes of a media type become text with an outline; [`chunk`] cuts the text into pieces that fit the
-//!   embedding model, with exact byte ranges and heading paths.
+//! - [`content`] holds its bytes; [`extract`]: bytes of a format become text with an outline, in a process of their own where
+//!   that takes a parser; [`chunk`] cuts the text into pieces that fit the embedding model, with exact byte ranges, heading
+//!   paths and pages.
 //! - [`embedding`]: the [`Embedder`](embedding::Embedder) trait and its engines, on a thread of their own.
 //! - [`store`]: the [`Store`](store::Store) trait and LanceDB behind it, everything keyed by principal.
+//! - [`watch`]: makes the store equal folders of this machine.
 //! - [`upkeep`]: joins small files and wipes what was deleted, in the background.
 //!
 //! The service calls no other: what needs a language model and memory together lives in agent-svc.
@@ -16,6 +18,7 @@
 
 pub mod chunk;
 pub mod config;
+pub mod content;
 pub mod convert;
 pub mod document;
 pub mod embedding;
@@ -31,7 +34,9 @@ pub mod query;
 pub mod ranking;
 pub mod store;
 pub mod upkeep;
+pub mod watch;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use solo_proto::memory::v1::memory_service_server::{MemoryServiceServer, SERVICE_NAME};
@@ -39,9 +44,11 @@ use solo_service::{Context, Definition, Service, StartupError};
 
 pub use config::Config;
 use embedding::{Embeddings, Loader};
+use extract::reader::Reader;
 use figures::Figures;
 use grpc::MemoryGrpc;
 use memory::Memory;
+use watch::Watches;
 
 /// What is known of memory-svc before it starts.
 pub const DEFINITION: Definition = Definition {
@@ -58,21 +65,34 @@ pub const DEFINITION: Definition = Definition {
 /// A missing or damaged model, a store that belongs to another model or is in use, a folder that cannot be written.
 pub async fn build(config: Config, context: Context) -> Result<Service, StartupError> {
     let loader = embedding::from_config(&config, &context.global)?;
-    assemble(config, context, loader).await
+    let program = std::env::current_exe().map_err(StartupError::other)?;
+    assemble(config, context, loader, program).await
 }
 
-/// Builds the service with a given embedding engine: what [`build`] does, and what tests do with a fake.
+/// Builds the service with a given embedding engine: what [`build`] does, and what tests do with a fake. `program` is this
+/// service's own, which reads documents in processes of their own ([`extract::child`]).
 ///
 /// # Errors
 /// As [`build`].
-pub async fn assemble(config: Config, context: Context, loader: Loader) -> Result<Service, StartupError> {
+pub async fn assemble(
+    config: Config,
+    context: Context,
+    loader: Loader,
+    program: PathBuf,
+) -> Result<Service, StartupError> {
     let embeddings = Embeddings::start(&context, &config, loader).await?;
     let store = store::from_config(&config, &context.global, embeddings.identity()).await?;
     let figures = Figures::new(context.status.clone());
     figures.counts(store.statistics().await.map_err(StartupError::other)?);
     let upkeep = upkeep::run(Arc::clone(&store), config.upkeep, context.shutdown.clone());
     let max_message_bytes = context.global.max_message_bytes;
-    let memory = Memory::new(store, embeddings, config, figures, context.events);
-    let server = MemoryServiceServer::new(MemoryGrpc::new(memory)).max_decoding_message_size(max_message_bytes);
-    Ok(Service::new().grpc(server).task(upkeep))
+    let spool = config.folder(&context.global);
+    let reader = Reader::new(program, config.extract);
+    let memory = Memory::new(store, embeddings, reader, config, spool, figures, context.events);
+    let watches = Watches::start(memory.clone(), context.shutdown)
+        .await
+        .map_err(StartupError::other)?;
+    let grpc = MemoryGrpc::new(memory, watches.clone());
+    let server = MemoryServiceServer::new(grpc).max_decoding_message_size(max_message_bytes);
+    Ok(Service::new().grpc(server).task(upkeep).task(watches.run()))
 }

@@ -3,5 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    solo_service::main(memory_svc::DEFINITION, memory_svc::build)
+    // Documents are read in processes of their own, which are this program again.
+    let reading = memory_svc::extract::child::command();
+    solo_service::main_with(memory_svc::DEFINITION, vec![reading], memory_svc::build)
 }

@@ -1,28 +1,28 @@
 //! What the service does, in its own terms: takes documents in, finds them again, keeps facts.
 
 mod ingest;
+mod search;
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use solo_service::EventPublisher;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::content::Incoming;
 use crate::document::Passage;
 use crate::embedding::Embeddings;
 use crate::error::Error;
+use crate::extract::reader::Reader;
 use crate::fact::{Fact, FactChange, MAX_CHANGES, MAX_FACT_CHARS};
 use crate::figures::Figures;
 use crate::names::Principal;
-use crate::query::{Found, MAX_HITS, Probe, Query, SearchRequest};
-use crate::ranking;
 use crate::store::Store;
-pub use ingest::{Progress, Upload};
+pub(crate) use ingest::{Prepared, Ready};
+pub use ingest::{Progress, Taken, Upload};
 
-/// Candidates for each hit wanted, when hits should be unlike one another.
-const CANDIDATES_PER_HIT: usize = 4;
 /// Most facts near a text.
 const MAX_NEAR_FACTS: usize = 50;
 
@@ -33,7 +33,10 @@ pub struct Memory(Arc<Parts>);
 struct Parts {
     store: Arc<dyn Store>,
     embeddings: Embeddings,
+    reader: Reader,
     config: Config,
+    /// Where documents wait until they are read.
+    spool: PathBuf,
     figures: Figures,
     events: EventPublisher,
 }
@@ -43,14 +46,18 @@ impl Memory {
     pub fn new(
         store: Arc<dyn Store>,
         embeddings: Embeddings,
+        reader: Reader,
         config: Config,
+        spool: PathBuf,
         figures: Figures,
         events: EventPublisher,
     ) -> Self {
         Self(Arc::new(Parts {
             store,
             embeddings,
+            reader,
             config,
+            spool,
             figures,
             events,
         }))
@@ -66,90 +73,22 @@ impl Memory {
         &self.0.config
     }
 
+    /// An upload's bytes while they arrive.
+    pub fn incoming(&self) -> Incoming {
+        Incoming::new(&self.0.spool)
+    }
+
+    /// Where documents wait until they are read.
+    pub(crate) fn spool(&self) -> &Path {
+        &self.0.spool
+    }
+
     /// Brings the status up to date after a write.
     pub async fn count(&self) {
         match self.store().statistics().await {
             Ok(statistics) => self.0.figures.counts(statistics),
             Err(error) => tracing::warn!(error = %solo_service::error::chain(&error), "the store could not be counted"),
         }
-    }
-
-    /// Finds the pieces nearest to a text or a vector.
-    pub async fn search(&self, principal: &Principal, request: SearchRequest) -> Result<Found, Error> {
-        let started = Instant::now();
-        let defaults = &self.0.config.search;
-        let limit = request.limit.unwrap_or(defaults.limit);
-        if !(1..=MAX_HITS).contains(&limit) {
-            let message = format!(
-                "{limit} hits are too many: 1 to {MAX_HITS} is wanted, 0 means {}",
-                defaults.limit
-            );
-            return Err(Error::invalid("limit", "BAD_LIMIT", message));
-        }
-        if !(0.0..=1.0).contains(&request.diversity) {
-            let message = format!("diversity is 0.0 to 1.0, found {}", request.diversity);
-            return Err(Error::invalid("diversity", "BAD_DIVERSITY", message));
-        }
-        let min_score = request.min_score.unwrap_or(defaults.min_score);
-        if !(-1.0..=1.0).contains(&min_score) {
-            let message = format!("min_score is a cosine, -1.0 to 1.0, found {min_score}");
-            return Err(Error::invalid("min_score", "BAD_MIN_SCORE", message));
-        }
-        let vector = match request.probe {
-            Probe::Text(text) => self.embed_query(text).await?,
-            Probe::Vector(vector) => self.checked_vector(vector)?,
-        };
-        let diverse = request.diversity > 0.0;
-        let query = Query {
-            vector,
-            filter: request.filter,
-            limit: if diverse { limit * CANDIDATES_PER_HIT } else { limit },
-            min_score,
-            vectors: diverse,
-        };
-        let mut found = self.store().search(principal, &query).await?;
-        if diverse {
-            found.hits = ranking::diversify(found.hits, limit, request.diversity);
-        }
-        self.0.figures.searched(started.elapsed());
-        Ok(found)
-    }
-
-    async fn embed_query(&self, text: String) -> Result<Vec<f32>, Error> {
-        let most = self.0.config.search.max_query_chars;
-        let length = text.chars().count();
-        if text.trim().is_empty() {
-            return Err(Error::invalid("text", "EMPTY_QUERY", "the query is empty"));
-        }
-        if length > most {
-            let message =
-                format!("the query has {length} characters; {most} are allowed (memory.search.max_query_chars)");
-            return Err(Error::invalid("text", "QUERY_TOO_LONG", message));
-        }
-        let started = Instant::now();
-        let vector = self.0.embeddings.query(text).await?;
-        self.0.figures.embedded_query(started.elapsed());
-        Ok(vector)
-    }
-
-    fn checked_vector(&self, vector: Vec<f32>) -> Result<Vec<f32>, Error> {
-        let identity = self.0.embeddings.identity();
-        let bad = |reason, message: String| Err(Error::invalid("vector", reason, message));
-        if vector.len() != identity.dimension {
-            let message = format!(
-                "the vector has {} components; vectors of {identity} are wanted",
-                vector.len()
-            );
-            return bad("BAD_DIMENSION", message);
-        }
-        let length = vector.iter().map(|x| x * x).sum::<f32>();
-        if !length.is_finite() || length == 0.0 {
-            return bad(
-                "BAD_VECTOR",
-                "the vector has no direction: finite components, not all 0, are wanted".into(),
-            );
-        }
-        Ok(vector)
     }
 
     /// Facts that hold now, nearest to a text first.

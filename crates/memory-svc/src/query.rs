@@ -17,6 +17,10 @@ pub const MAX_HITS: usize = 100;
 pub enum Mode {
     /// By meaning: cosine similarity of embeddings.
     Dense,
+    /// By words: BM25.
+    Text,
+    /// Both, fused by reciprocal rank.
+    Hybrid,
 }
 
 /// What a hit is.
@@ -50,11 +54,14 @@ pub struct Filter {
 pub struct SearchRequest {
     /// What to look for.
     pub probe: Probe,
+    /// How; `None`: from configuration.
+    pub mode: Option<Mode>,
     /// Which pieces may be found.
     pub filter: Filter,
     /// At most so many; `None`: from configuration.
     pub limit: Option<usize>,
-    /// Only hits with at least this cosine similarity; `None`: from configuration.
+    /// Only hits with at least this cosine similarity (half of it is enough for one that words found, too); `None`: from
+    /// configuration.
     pub min_score: Option<f32>,
     /// How much unlike one another hits should be, 0.0 to 1.0.
     pub diversity: f32,
@@ -69,19 +76,26 @@ pub enum Probe {
     Vector(Vec<f32>),
 }
 
-/// What the store is asked: a search whose text is a vector by now.
+/// What the store is asked.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// What to look for, as long as the store's model has dimensions, with a direction.
-    pub vector: Vec<f32>,
+    /// What to look for.
+    pub by: By,
     /// Which pieces may be found.
     pub filter: Filter,
     /// At most so many.
     pub limit: usize,
-    /// Only hits with at least this cosine similarity.
-    pub min_score: f32,
     /// Whether hits bring their vectors along.
     pub vectors: bool,
+}
+
+/// By what the store finds.
+#[derive(Debug, Clone)]
+pub enum By {
+    /// Cosine similarity to a vector that is as long as the store's model has dimensions and has a direction.
+    Vector(Vec<f32>),
+    /// BM25 of a text's words.
+    Words(String),
 }
 
 /// What a search found.
@@ -100,14 +114,29 @@ pub struct Hit {
     pub id: Uuid,
     /// What it is.
     pub kind: HitKind,
-    /// Cosine similarity, −1.0 to 1.0.
+    /// How near it is; higher is nearer. What the store gives is the cosine similarity or BM25.
     pub score: f32,
+    /// How the score came about.
+    pub parts: Parts,
     /// When it was taken in.
     pub created_at: Timestamp,
     /// Where it stands.
     pub citation: Citation,
     /// Its embedding, where it was asked for; else empty.
     pub vector: Vec<f32>,
+}
+
+/// How a score came about; `None`: that did not play a part.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Parts {
+    /// Cosine similarity, −1.0 to 1.0.
+    pub dense: Option<f32>,
+    /// BM25.
+    pub text: Option<f32>,
+    /// After fusion, 0.0 to 1.0.
+    pub fused: Option<f32>,
+    /// What was left of it for a fact's age, 0.0 to 1.0.
+    pub recency: Option<f32>,
 }
 
 /// Where a text stands.

@@ -1,6 +1,93 @@
-//! Which of the nearest pieces to show: maximal marginal relevance. Pure.
+//! What becomes of candidates: fused, let age, thinned out. Pure.
 
-use crate::query::Hit;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::query::{Hit, HitKind, Mode};
+
+/// How much the first ranks count beside later ones, in reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
+const RANK_CONSTANT: f32 = 60.0;
+/// Share of the least similarity that is enough for a piece that words found.
+const WORDS_SHARE: f32 = 0.5;
+/// What age leaves of a fact's score at most: an old fact loses to a new one that says the same, not to a stranger.
+const AGED_SHARE: f32 = 0.7;
+
+/// Fuses what was found by meaning and what was found by words, each best first and with vectors: the score is the sum of
+/// the reciprocal ranks, as a share of what the first of both would have. `query` is the query's unit vector.
+pub fn fuse(dense: Vec<Hit>, text: Vec<Hit>, query: &[f32]) -> Vec<Hit> {
+    let share = |rank: usize| (1.0 + RANK_CONSTANT) / (2.0 * (1.0 + RANK_CONSTANT + rank as f32));
+    let mut fused: Vec<Hit> = Vec::with_capacity(dense.len() + text.len());
+    let mut places = HashMap::new();
+    for (rank, hit) in dense.into_iter().enumerate() {
+        places.insert(hit.id, fused.len());
+        fused.push(Hit {
+            score: share(rank),
+            ..hit
+        });
+    }
+    for (rank, hit) in text.into_iter().enumerate() {
+        match places.get(&hit.id) {
+            Some(place) => {
+                let known = &mut fused[*place];
+                known.score += share(rank);
+                known.parts.text = hit.parts.text;
+            }
+            None => {
+                let mut hit = Hit {
+                    score: share(rank),
+                    ..hit
+                };
+                hit.parts.dense = Some(dot(query, &hit.vector).clamp(-1.0, 1.0));
+                fused.push(hit);
+            }
+        }
+    }
+    for hit in &mut fused {
+        hit.parts.fused = Some(hit.score);
+    }
+    fused
+}
+
+/// True when a hit's cosine similarity is at least `min_score`, or half of it where words found it, too. By words alone
+/// there is no similarity to ask for.
+pub fn is_near_enough(hit: &Hit, mode: Mode, min_score: f32) -> bool {
+    let wanted = match (mode, hit.parts.text) {
+        (Mode::Text, _) => return true,
+        (Mode::Hybrid, Some(_)) if min_score > 0.0 => min_score * WORDS_SHARE,
+        _ => min_score,
+    };
+    hit.parts.dense.is_some_and(|dense| dense >= wanted)
+}
+
+/// Takes from facts' scores what their age leaves of them: halfway to the least share after each `half_life`; `None`:
+/// nothing.
+pub fn let_facts_age(hits: &mut [Hit], now: Timestamp, half_life: Option<Duration>) {
+    let Some(half_life) = half_life else { return };
+    for hit in hits.iter_mut().filter(|hit| hit.kind == HitKind::Fact) {
+        let age = now.duration_since(hit.created_at).as_secs_f64().max(0.0);
+        let left = 0.5_f64.powf(age / half_life.as_secs_f64());
+        let share = AGED_SHARE + (1.0 - AGED_SHARE) * left as f32;
+        hit.parts.recency = Some(share);
+        if hit.score > 0.0 {
+            hit.score *= share;
+        }
+    }
+}
+
+/// Best first; of equals the newer, so that the order is always the same.
+pub fn sort(hits: &mut [Hit]) {
+    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(b.id.cmp(&a.id)));
+}
+
+/// Leaves out pieces that say word for word what a better one says: the same file at two paths, the same note twice.
+pub fn without_copies(hits: Vec<Hit>) -> Vec<Hit> {
+    let mut seen = HashSet::new();
+    hits.into_iter()
+        .filter(|hit| seen.insert((hit.kind == HitKind::Fact, hit.citation.text.clone())))
+        .collect()
+}
 
 /// Picks `limit` hits that are near the query and unlike one another: maximal marginal relevance (Carbonell and
 /// Goldstein, 1998) with λ = 1 − `diversity`. `hits` are best first and carry their unit vectors; 0 keeps their order.
@@ -31,11 +118,10 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
     use uuid::Uuid;
 
     use super::*;
-    use crate::query::{Citation, HitKind};
+    use crate::query::{Citation, Parts};
 
     fn hit(score: f32, vector: [f32; 2]) -> Hit {
         let citation = Citation {
@@ -45,13 +131,17 @@ mod tests {
             page: 0,
             heading: String::new(),
             range: 0..0,
-            text: String::new(),
+            text: Uuid::now_v7().to_string(),
         };
         let created_at = Timestamp::UNIX_EPOCH;
         Hit {
             id: Uuid::now_v7(),
             kind: HitKind::Document,
             score,
+            parts: Parts {
+                dense: Some(score),
+                ..Parts::default()
+            },
             created_at,
             citation,
             vector: vector.into(),
@@ -68,5 +158,76 @@ mod tests {
         assert_eq!(scores(&diversify(hits(), 2, 0.0)), [0.9, 0.89]);
         assert_eq!(scores(&diversify(hits(), 2, 0.5)), [0.9, 0.6]);
         assert_eq!(diversify(hits(), 10, 0.5).len(), 3);
+    }
+
+    /// The same hit as it is found by words.
+    fn by_words(hit: &Hit, score: f32) -> Hit {
+        let parts = Parts {
+            text: Some(score),
+            ..Parts::default()
+        };
+        Hit {
+            score,
+            parts,
+            ..hit.clone()
+        }
+    }
+
+    #[test]
+    fn what_both_ways_find_comes_first_and_says_why() {
+        let dense = [hit(0.9, [1.0, 0.0]), hit(0.8, [0.8, 0.6])];
+        let other = by_words(&hit(0.0, [0.0, 1.0]), 7.0);
+        let text = vec![by_words(&dense[1], 9.0), other.clone()];
+        let mut fused = fuse(dense.to_vec(), text, &[1.0, 0.0]);
+        sort(&mut fused);
+        let ids: Vec<Uuid> = fused.iter().map(|hit| hit.id).collect();
+        assert_eq!(ids, [dense[1].id, dense[0].id, other.id]);
+        assert_eq!(fused[0].parts.text, Some(9.0));
+        assert_eq!(fused[2].parts.dense, Some(0.0), "compared, though words found it");
+        let best = fuse(vec![dense[0].clone()], vec![by_words(&dense[0], 1.0)], &[1.0, 0.0]);
+        assert!((best[0].score - 1.0).abs() < 1e-6, "the first of both is 1");
+    }
+
+    #[test]
+    fn words_lower_the_bar_and_do_not_remove_it() {
+        let near = |score, words: bool, mode| {
+            let plain = hit(score, [1.0, 0.0]);
+            let mut found = by_words(&plain, 5.0);
+            found.parts.dense = Some(score);
+            is_near_enough(if words { &found } else { &plain }, mode, 0.2)
+        };
+        assert!(near(0.2, false, Mode::Hybrid) && !near(0.19, false, Mode::Hybrid));
+        assert!(near(0.1, true, Mode::Hybrid) && !near(0.09, true, Mode::Hybrid));
+        assert!(near(-0.5, true, Mode::Text));
+        assert!(!near(0.19, false, Mode::Dense));
+    }
+
+    #[test]
+    fn facts_age_and_documents_do_not() {
+        let day = Duration::from_secs(86_400);
+        let now = Timestamp::UNIX_EPOCH + day;
+        let fact = Hit {
+            kind: HitKind::Fact,
+            ..hit(0.8, [1.0, 0.0])
+        };
+        let mut hits = vec![hit(0.8, [1.0, 0.0]), fact];
+        let_facts_age(&mut hits, now, None);
+        assert_eq!(scores(&hits), [0.8, 0.8]);
+        let_facts_age(&mut hits, now, Some(day));
+        assert_eq!(hits[0].score, 0.8);
+        assert!((hits[1].score - 0.8 * 0.85).abs() < 1e-6, "{}", hits[1].score);
+        assert_eq!(hits[1].parts.recency, Some(0.85));
+    }
+
+    #[test]
+    fn copies_are_shown_once() {
+        let first = hit(0.9, [1.0, 0.0]);
+        let mut copy = hit(0.8, [1.0, 0.0]);
+        copy.citation.text = first.citation.text.clone();
+        let fact = Hit {
+            kind: HitKind::Fact,
+            ..copy.clone()
+        };
+        assert_eq!(scores(&without_copies(vec![first, copy, fact])), [0.9, 0.8]);
     }
 }

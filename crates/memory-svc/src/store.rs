@@ -14,12 +14,13 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::config::{Config, StoreKind};
-use crate::document::{Collection, Document, DocumentDraft, DocumentFilter, Passage, Put};
+use crate::document::{ChunkDraft, Collection, Document, DocumentDraft, DocumentFilter, Passage, Put, Stored};
 use crate::embedding::Identity;
 use crate::fact::{Fact, FactChange, Forgotten, Selector};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
 use crate::query::{Found, Query};
+use crate::watch::Watch;
 
 /// Keeps documents and facts. What a method acknowledged survives the death of the process.
 ///
@@ -52,9 +53,23 @@ pub trait Store: Send + Sync + 'static {
         uri: &DocumentUri,
     ) -> Result<Option<Document>, StoreError>;
 
-    /// Puts a document, in place of the one with the same URI if there is one. Readers see the old version until the new
-    /// one is whole; a crash leaves one or the other.
-    async fn put_document(&self, principal: &Principal, draft: DocumentDraft) -> Result<Put, StoreError>;
+    /// Puts documents, each in place of the one with the same URI if there is one; no two have the same. Readers see the
+    /// old versions until the new ones are whole; a crash leaves the one or the other of all of them.
+    async fn put_documents(&self, principal: &Principal, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError>;
+
+    /// What is under a URI's beginning in a collection.
+    async fn contents(
+        &self,
+        principal: &Principal,
+        collection: &CollectionName,
+        uri_prefix: &str,
+    ) -> Result<Vec<Stored>, StoreError>;
+
+    /// A document with this content, in any collection.
+    async fn find_content(&self, principal: &Principal, sha256: &[u8; 32]) -> Result<Option<Uuid>, StoreError>;
+
+    /// A document's pieces, in order, with their vectors.
+    async fn chunks(&self, principal: &Principal, id: Uuid) -> Result<Vec<ChunkDraft>, StoreError>;
 
     /// A document.
     async fn document(&self, principal: &Principal, id: Uuid) -> Result<Document, StoreError>;
@@ -74,7 +89,7 @@ pub trait Store: Send + Sync + 'static {
     /// to the text's end.
     async fn passage(&self, principal: &Principal, id: Uuid, range: Range<u64>) -> Result<Passage, StoreError>;
 
-    /// The pieces nearest to a vector.
+    /// The pieces that fit best, best first.
     async fn search(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError>;
 
     /// Facts that hold now, nearest to a vector first, with their cosine similarity.
@@ -94,6 +109,15 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets, for good: what is forgotten leaves the disk with the next upkeep.
     async fn forget(&self, principal: &Principal, selector: &Selector) -> Result<Forgotten, StoreError>;
 
+    /// The watched folders of everybody.
+    async fn watches(&self) -> Result<Vec<Watch>, StoreError>;
+
+    /// Keeps a watched folder.
+    async fn add_watch(&self, watch: &Watch) -> Result<(), StoreError>;
+
+    /// Forgets a watched folder, not what it brought.
+    async fn remove_watch(&self, principal: &Principal, id: Uuid) -> Result<(), StoreError>;
+
     /// How much there is, of all principals together.
     async fn statistics(&self) -> Result<Statistics, StoreError>;
 
@@ -102,6 +126,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// Joins small files and writes deleted rows out of those that remain.
     async fn compact(&self) -> Result<(), StoreError>;
+
+    /// Brings the indexes up to date. Searches are right without, only slower.
+    async fn index(&self) -> Result<(), StoreError>;
+
+    /// Reads what searches need into memory.
+    async fn warm(&self) -> Result<(), StoreError>;
+
+    /// Holds every row against the store's own rules.
+    async fn verify(&self) -> Result<Verification, StoreError>;
 
     /// Removes the files of states older than `retain`.
     async fn prune(&self, retain: std::time::Duration) -> Result<(), StoreError>;
@@ -119,6 +152,19 @@ pub struct Statistics {
     pub chunks: u64,
     /// Facts, every version counted.
     pub facts: u64,
+}
+
+/// What a look at every row found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// Documents.
+    pub documents: u64,
+    /// Pieces of documents.
+    pub chunks: u64,
+    /// Facts, every version counted.
+    pub facts: u64,
+    /// What should not be, in sentences; none: all is well.
+    pub problems: Vec<String>,
 }
 
 /// What upkeep has to do.
@@ -141,7 +187,7 @@ pub async fn from_config(
 ) -> Result<Arc<dyn Store>, StartupError> {
     match config.store {
         StoreKind::Lance => Ok(Arc::new(
-            lance::LanceStore::open(&config.folder(global), identity).await?,
+            lance::LanceStore::open(&config.folder(global), identity, config.indexing()).await?,
         )),
     }
 }
@@ -220,6 +266,7 @@ impl ServiceError for StoreError {
         match self {
             Self::NotFound { what: "collection", .. } => "COLLECTION_NOT_FOUND",
             Self::NotFound { what: "fact", .. } => "FACT_NOT_FOUND",
+            Self::NotFound { what: "watch", .. } => "WATCH_NOT_FOUND",
             Self::NotFound { .. } => "DOCUMENT_NOT_FOUND",
             Self::CollectionExists { .. } => "COLLECTION_EXISTS",
             Self::FactChanged { .. } => "FACT_CHANGED",

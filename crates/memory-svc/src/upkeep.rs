@@ -1,5 +1,5 @@
-//! Looks after the store in the background: each put leaves a small file and each deletion leaves what it deleted, until
-//! somebody tidies up.
+//! Looks after the store in the background: each put leaves a small file that no index knows, and each deletion leaves what it
+//! deleted, until somebody tidies up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,9 @@ enum Work {
 /// old files are done. Ends on shutdown; what it was doing then is either committed or did not happen.
 pub async fn run(store: Arc<dyn Store>, config: UpkeepConfig, shutdown: CancellationToken) {
     let mut backlog = store.backlog();
+    if let Err(error) = store.warm().await {
+        tracing::warn!(error = %solo_service::error::chain(&error), "the store's indexes are read when they are first needed");
+    }
     // What the last process left is removed soon after the start.
     let mut prune_at = Some(Instant::now() + config.retain());
     loop {
@@ -49,7 +52,10 @@ pub async fn run(store: Arc<dyn Store>, config: UpkeepConfig, shutdown: Cancella
         };
         let working = async {
             match work {
-                Work::Compact => store.compact().await,
+                Work::Compact => match store.compact().await {
+                    Ok(()) => store.index().await,
+                    failed => failed,
+                },
                 Work::Prune => store.prune(config.retain()).await,
             }
         };

@@ -214,7 +214,8 @@ impl MemoryService for FakeMemory {
         drop(documents);
         let done = PutDone {
             document: Some(document),
-            unchanged: false,
+            chunks_embedded: 1,
+            ..PutDone::default()
         };
         let response = PutDocumentResponse {
             payload: Some(put_document_response::Payload::Done(done)),
@@ -320,8 +321,27 @@ impl MemoryService for FakeMemory {
         Err(not_faked())
     }
 
-    async fn get_passage(&self, _: Request<GetPassageRequest>) -> Result<Response<GetPassageResponse>, Status> {
-        Err(not_faked())
+    async fn get_passage(&self, request: Request<GetPassageRequest>) -> Result<Response<GetPassageResponse>, Status> {
+        self.check()?;
+        let principal = principal(&request);
+        let message = request.into_inner();
+        let documents = locked(&self.state.documents);
+        let stored = documents
+            .iter()
+            .find(|stored| stored.principal == principal && stored.document.id == message.document_id)
+            .ok_or_else(|| Status::not_found("there is no such document"))?;
+        let length = stored.data.len() as u64;
+        let asked = message.range.unwrap_or(TextRange { start: 0, end: length });
+        let range = TextRange {
+            start: asked.start.min(length),
+            end: asked.end.min(length),
+        };
+        let text = &stored.data[range.start as usize..range.end as usize];
+        Ok(Response::new(GetPassageResponse {
+            document: Some(stored.document.clone()),
+            text: String::from_utf8_lossy(text).into_owned(),
+            range: Some(range),
+        }))
     }
 
     async fn near_facts(&self, _: Request<NearFactsRequest>) -> Result<Response<NearFactsResponse>, Status> {
@@ -337,6 +357,22 @@ impl MemoryService for FakeMemory {
     }
 
     async fn forget(&self, _: Request<ForgetRequest>) -> Result<Response<ForgetResponse>, Status> {
+        Err(not_faked())
+    }
+
+    async fn verify(&self, _: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {
+        Err(not_faked())
+    }
+
+    async fn add_watch(&self, _: Request<AddWatchRequest>) -> Result<Response<AddWatchResponse>, Status> {
+        Err(not_faked())
+    }
+
+    async fn remove_watch(&self, _: Request<RemoveWatchRequest>) -> Result<Response<RemoveWatchResponse>, Status> {
+        Err(not_faked())
+    }
+
+    async fn list_watches(&self, _: Request<ListWatchesRequest>) -> Result<Response<ListWatchesResponse>, Status> {
         Err(not_faked())
     }
 }

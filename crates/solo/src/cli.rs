@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    ask, chat, completions, config, logs, quantize, remember, say, search, talk, transcribe, up, wake,
+    ask, chat, completions, config, logs, memory, quantize, remember, say, search, talk, transcribe, up, wake, watch,
 };
 use crate::failure::EXIT_CODES;
 use crate::models;
@@ -80,6 +80,12 @@ pub enum Command {
     Transcribe(transcribe::Arguments),
     /// Tell Solo something to remember
     Remember(remember::Arguments),
+    /// Keep folders in Solo's memory
+    #[command(subcommand)]
+    Watch(watch::Command),
+    /// Look after what Solo remembers
+    #[command(subcommand)]
+    Memory(memory::Command),
     /// Search what Solo remembers
     Search(search::Arguments),
     /// List, show, fetch, check, remove and choose models

@@ -8,6 +8,7 @@ pub mod doctor;
 #[cfg(unix)]
 pub mod down;
 pub mod logs;
+pub mod memory;
 #[cfg(unix)]
 pub mod ps;
 pub mod quantize;
@@ -21,6 +22,7 @@ pub mod talk;
 pub mod transcribe;
 pub mod up;
 pub mod wake;
+pub mod watch;
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -76,6 +78,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Remember(arguments) => remember::run(&settings, &arguments).await?,
         Command::Search(arguments) => search::run(&settings, &arguments).await?,
         Command::Wake(command) => wake::run(&settings, &command).await?,
+        Command::Memory(command) => memory::run(&settings, &command).await?,
+        Command::Watch(command) => watch::run(&settings, &command).await?,
         Command::Quantize(arguments) => quantize::run(&settings, &arguments).await?,
         Command::Status(gateway) => return status::run(&settings, &gateway).await.map(ExitCode::from),
         Command::Models(command) => {

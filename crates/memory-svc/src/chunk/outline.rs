@@ -4,13 +4,32 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest title that is kept, in characters.
 const MAX_TITLE_CHARS: usize = 200;
 
+/// How a text is divided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outline {
+    /// Its headings, in order.
+    pub headings: Vec<Heading>,
+    /// Where its pages begin, in bytes, from the first; empty: it has none.
+    pub pages: Vec<usize>,
+}
+
+impl Outline {
+    /// The page that a byte stands on, from 1; 0: there are no pages.
+    pub fn page_of(&self, position: usize) -> u32 {
+        let page = self.pages.partition_point(|start| *start <= position);
+        u32::try_from(page).unwrap_or(u32::MAX)
+    }
+}
+
 /// A heading.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heading {
-    /// Bytes of its line or lines, line break included.
+    /// Bytes of its line or lines, line break included; empty where it stands beside the text, as in a PDF.
     pub span: Range<usize>,
     /// Its level, from 1.
     pub level: u8,

@@ -24,28 +24,42 @@ fn shown<'a>(text: &'a str, piece: &Piece) -> &'a str {
     &text[trimmed(text, piece.span.clone())]
 }
 
+/// A Markdown text's headings, and no pages.
+fn outlined(text: &str) -> Outline {
+    Outline {
+        headings: markdown(text),
+        pages: Vec::new(),
+    }
+}
+
 #[test]
 fn a_short_text_is_one_piece() {
-    let pieces = cut("  My sister's birthday is on 4 May.\n", &[], SMALL, &Words);
+    let pieces = cut(
+        "  My sister's birthday is on 4 May.\n",
+        &Outline::default(),
+        SMALL,
+        &Words,
+    );
     assert_eq!(
         pieces,
         [Piece {
             span: 0..36,
-            headings: vec![]
+            headings: vec![],
+            page: 0,
         }]
     );
 }
 
 #[test]
 fn blanks_alone_are_no_piece() {
-    assert_eq!(cut(" \n\t ", &[], SMALL, &Words), []);
-    assert_eq!(cut("", &[], SMALL, &Words), []);
+    assert_eq!(cut(" \n\t ", &Outline::default(), SMALL, &Words), []);
+    assert_eq!(cut("", &Outline::default(), SMALL, &Words), []);
 }
 
 #[test]
 fn headings_make_paths_and_never_share_a_piece() {
     let text = "intro\n\n# Garden\n\n## Tomatoes\nWater them.\n\n### Feeding\nOnce a week.\n\n## Beans\nLeave them.\n# Kitchen\nClean it.\n";
-    let pieces = cut(text, &markdown(text), SMALL, &Words);
+    let pieces = cut(text, &outlined(text), SMALL, &Words);
     let seen: Vec<_> = pieces.iter().map(|piece| (piece.path(), shown(text, piece))).collect();
     assert_eq!(
         seen,
@@ -81,7 +95,7 @@ fn markdown_headings_are_those_of_commonmark() {
 fn cuts_fall_between_paragraphs_then_sentences() {
     let sentence = "one two three four five six seven eight nine ten. ";
     let text = format!("{}\n\n{}", sentence.repeat(4).trim(), sentence.repeat(6).trim());
-    let pieces = cut(&text, &[], SMALL, &Words);
+    let pieces = cut(&text, &Outline::default(), SMALL, &Words);
     assert_eq!(
         shown(&text, &pieces[0]),
         sentence.repeat(4).trim(),
@@ -99,7 +113,7 @@ fn cuts_fall_between_paragraphs_then_sentences() {
 #[test]
 fn the_next_piece_repeats_the_end_of_the_one_before() {
     let text = (0..200).map(|n| format!("w{n}")).collect::<Vec<_>>().join(" ");
-    let pieces = cut(&text, &[], SMALL, &Words);
+    let pieces = cut(&text, &Outline::default(), SMALL, &Words);
     assert!(pieces.len() > 3);
     for pair in pieces.windows(2) {
         let repeated = Words.count(&text[pair[1].span.start..pair[0].span.end]);
@@ -110,7 +124,7 @@ fn the_next_piece_repeats_the_end_of_the_one_before() {
 #[test]
 fn scripts_without_blanks_are_cut_after_their_full_stops() {
     let text = "我妹妹的生日是五月四日。".repeat(30);
-    let pieces = cut(&text, &[], SMALL, &Words);
+    let pieces = cut(&text, &Outline::default(), SMALL, &Words);
     assert!(pieces.len() >= 5);
     assert!(pieces.iter().all(|piece| text[piece.span.clone()].ends_with('。')));
 }
@@ -118,7 +132,7 @@ fn scripts_without_blanks_are_cut_after_their_full_stops() {
 #[test]
 fn a_megabyte_without_a_blank_is_cut_too() {
     let text = "x".repeat(1 << 20);
-    let pieces = cut(&text, &[], SMALL, &Words);
+    let pieces = cut(&text, &Outline::default(), SMALL, &Words);
     assert!(pieces.iter().all(|piece| piece.span.len() <= SMALL.tokens * 64));
     assert_eq!(pieces.last().unwrap().span.end, text.len());
 }
@@ -143,19 +157,78 @@ fn texts() -> impl Strategy<Value = String> {
     prop::collection::vec(part, 0..400).prop_map(|parts| parts.concat())
 }
 
+/// Where pages begin: at 0, and at some characters' edges, in order; some may be empty.
+fn page_starts(text: &str, pages: &[prop::sample::Index]) -> Vec<usize> {
+    let edges: Vec<usize> = text.char_indices().map(|(position, _)| position).collect();
+    let mut starts: Vec<usize> = pages
+        .iter()
+        .map(|page| if edges.is_empty() { 0 } else { *page.get(&edges) })
+        .collect();
+    if !starts.is_empty() {
+        starts.push(0);
+    }
+    starts.sort_unstable();
+    starts
+}
+
+#[test]
+fn pages_never_share_a_piece_and_keep_their_headings() {
+    let text = "The first page ends here
+
+and goes on.
+
+
+
+The last.";
+    let second = text.find("and").unwrap();
+    let last = text.find("The last").unwrap();
+    let heading = |at: usize, title: &str| Heading {
+        span: at..at,
+        level: 1,
+        title: title.into(),
+    };
+    let outline = Outline {
+        headings: vec![heading(0, "Start"), heading(last, "End")],
+        // The third page is empty.
+        pages: vec![0, second, last, last],
+    };
+    let pieces = cut(text, &outline, SMALL, &Words);
+    let seen: Vec<_> = pieces
+        .iter()
+        .map(|piece| (piece.page, piece.path(), shown(text, piece)))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (1, "Start".into(), "The first page ends here"),
+            (2, "Start".into(), "and goes on."),
+            (4, "End".into(), "The last."),
+        ]
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     #[test]
-    fn spans_cover_the_text_and_keep_the_budget(text in texts(), tokens in 64_usize..200, share in 0_usize..=50) {
+    fn spans_cover_the_text_and_keep_the_budget(
+        text in texts(),
+        tokens in 64_usize..200,
+        share in 0_usize..=50,
+        pages in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
         let budget = Budget { tokens, overlap: tokens * share / 100 };
-        let pieces = cut(&text, &markdown(&text), budget, &Words);
+        let outline = Outline { pages: page_starts(&text, &pages), ..outlined(&text) };
+        let pieces = cut(&text, &outline, budget, &Words);
         prop_assert_eq!(pieces.is_empty(), text.trim().is_empty());
         let mut covered = 0;
         for (index, piece) in pieces.iter().enumerate() {
             // Slicing panics unless both ends lie on a character's edge.
             let shown = &text[trimmed(&text, piece.span.clone())];
             prop_assert!(!shown.is_empty());
+            let span = trimmed(&text, piece.span.clone());
+            prop_assert_eq!(piece.page, outline.page_of(span.start));
+            prop_assert_eq!(piece.page, outline.page_of(span.end - 1), "a piece stands on one page");
             prop_assert!(Words.count(shown) <= tokens, "{} tokens of {}", Words.count(shown), tokens);
             prop_assert!(piece.span.start <= covered && piece.span.end > covered, "a gap or no progress at {}", index);
             covered = piece.span.end;

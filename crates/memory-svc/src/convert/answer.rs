@@ -8,10 +8,11 @@ use prost_types::{ListValue, Struct, Timestamp as ProtoTimestamp};
 use serde_json::{Map, Value};
 use solo_proto::memory::v1 as proto;
 
-use crate::document::{Collection, Document, Passage, Put};
+use crate::document::{Collection, Document, Passage};
 use crate::fact::Fact;
-use crate::memory::Progress;
+use crate::memory::{Progress, Taken};
 use crate::query::{Found, Hit, HitKind};
+use crate::watch::{Phase, Report, Watch};
 
 /// A time.
 pub fn time(time: Timestamp) -> ProtoTimestamp {
@@ -63,10 +64,12 @@ pub fn progress(progress: Progress) -> proto::PutDocumentResponse {
 }
 
 /// The end of a put.
-pub fn put(put: Put) -> proto::PutDocumentResponse {
+pub fn taken(taken: Taken) -> proto::PutDocumentResponse {
     let done = proto::PutDone {
-        document: Some(document(put.document)),
-        unchanged: put.unchanged,
+        document: Some(document(taken.document)),
+        unchanged: taken.unchanged,
+        warnings: taken.warnings,
+        chunks_embedded: u32::try_from(taken.embedded).unwrap_or(u32::MAX),
     };
     proto::PutDocumentResponse {
         payload: Some(proto::put_document_response::Payload::Done(done)),
@@ -96,10 +99,11 @@ fn hit(hit: Hit, explain: bool) -> proto::Hit {
         HitKind::Fact => proto::HitKind::Fact,
     };
     let parts = proto::ScoreParts {
-        dense: Some(hit.score),
-        text: None,
-        fused: None,
+        dense: hit.parts.dense,
+        text: hit.parts.text,
+        fused: hit.parts.fused,
         reranked: None,
+        recency: hit.parts.recency,
     };
     let citation = hit.citation;
     proto::Hit {
@@ -133,6 +137,33 @@ pub fn fact(fact: Fact) -> proto::Fact {
         version: fact.version,
         created_at: Some(time(fact.created_at)),
         collection: fact.collection.to_string(),
+    }
+}
+
+/// A watched folder.
+pub fn watch(watch: Watch, report: Report) -> proto::Watch {
+    let state = match report.phase {
+        Phase::Scanning => proto::WatchState::Scanning,
+        Phase::Following => proto::WatchState::Following,
+        Phase::Waiting => proto::WatchState::Waiting,
+    };
+    let failures = report.failures.into_iter().map(|(path, reason)| proto::WatchFailure {
+        path: path.to_string_lossy().into_owned(),
+        reason,
+    });
+    proto::Watch {
+        id: watch.id.to_string(),
+        path: watch.path.to_string_lossy().into_owned(),
+        collection: watch.collection.to_string(),
+        state: state.into(),
+        files: report.files,
+        done: report.done,
+        total: report.total,
+        unsupported: report.unsupported,
+        failures: failures.collect(),
+        problem: report.problem,
+        created_at: Some(time(watch.created_at)),
+        settled_at: report.settled_at.map(time),
     }
 }
 

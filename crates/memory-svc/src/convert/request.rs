@@ -49,7 +49,6 @@ pub fn upload(header: proto::DocumentHeader) -> Result<Upload, Error> {
         title: header.title,
         metadata,
         content_sha256,
-        content: Vec::new(),
     })
 }
 
@@ -100,30 +99,20 @@ pub fn passage(request: &proto::GetPassageRequest) -> Result<(Uuid, Option<Range
 }
 
 /// What a search is asked.
-pub fn search(request: proto::SearchRequest, configured: Mode) -> Result<SearchRequest, Error> {
-    let mode = proto::SearchMode::try_from(request.mode).map_err(|_| {
-        let message = format!(
-            "{} is no search mode: dense is 1, 0 means the configured one",
-            request.mode
-        );
-        Error::invalid("mode", "UNKNOWN_MODE", message)
-    })?;
-    let instead = "dense search (SEARCH_MODE_DENSE) works";
-    match (mode, configured) {
-        (proto::SearchMode::Unspecified, Mode::Dense) | (proto::SearchMode::Dense, _) => {}
-        (proto::SearchMode::Text, _) => {
-            return Err(Error::NotBuilt {
-                what: "search by words",
-                instead,
-            });
+pub fn search(request: proto::SearchRequest) -> Result<SearchRequest, Error> {
+    let mode = match proto::SearchMode::try_from(request.mode) {
+        Ok(proto::SearchMode::Unspecified) => None,
+        Ok(proto::SearchMode::Dense) => Some(Mode::Dense),
+        Ok(proto::SearchMode::Text) => Some(Mode::Text),
+        Ok(proto::SearchMode::Hybrid) => Some(Mode::Hybrid),
+        Err(_) => {
+            let message = format!(
+                "{} is no search mode: 1 (dense), 2 (text) or 3 (hybrid) is wanted, 0 means the configured one",
+                request.mode
+            );
+            return Err(Error::invalid("mode", "UNKNOWN_MODE", message));
         }
-        (proto::SearchMode::Hybrid, _) => {
-            return Err(Error::NotBuilt {
-                what: "hybrid search",
-                instead,
-            });
-        }
-    }
+    };
     let probe = match request.query {
         Some(proto::search_request::Query::Text(text)) => Probe::Text(text),
         Some(proto::search_request::Query::Vector(vector)) => Probe::Vector(vector.values),
@@ -137,6 +126,7 @@ pub fn search(request: proto::SearchRequest, configured: Mode) -> Result<SearchR
     };
     Ok(SearchRequest {
         probe,
+        mode,
         filter: filter(request.filter.unwrap_or_default(), &request.collections)?,
         limit: (request.limit != 0).then_some(request.limit as usize),
         min_score: request.min_score,

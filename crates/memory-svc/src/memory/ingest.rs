@@ -1,28 +1,30 @@
-//! Taking a document in: check, extract, cut, embed, store.
+//! Taking a document in: check, read, cut, embed, store.
 //!
-//! What is expensive (embedding) happens before the store's write lock is taken, and not at all where the content is
-//! known already. Parsing and cutting run on a blocking thread; embedding in batches on the engine's.
+//! What is expensive (embedding) happens before the store's write lock is taken, and not at all for pieces that are known: of
+//! the version before, or of a document with the same content. Reading is [`extract::reader`]'s, cutting runs on a blocking
+//! thread, embedding in batches on the engine's.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use solo_proto::events::v1::IngestProgressPayload;
 use solo_proto::events::v1::event::Payload;
 use tokio::sync::mpsc;
 
 use super::Memory;
 use crate::chunk::{self, Budget, Piece};
-use crate::document::{ChunkDraft, DocumentDraft, Put};
+use crate::content::Content;
+use crate::document::{ChunkDraft, Document, DocumentDraft};
 use crate::embedding::TokenCounter;
 use crate::error::Error;
-use crate::extract::{self, Extracted, MediaType};
+use crate::extract::{self, Extracted};
 use crate::names::{CollectionName, DocumentUri, Principal};
 
 /// At most one event of progress in so long.
 const EVENT_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A document as it arrives.
+/// What is said of a document that arrives.
 #[derive(Debug, Clone)]
 pub struct Upload {
     /// Collection to put it in.
@@ -37,8 +39,41 @@ pub struct Upload {
     pub metadata: Map<String, Value>,
     /// SHA-256 that its bytes must have.
     pub content_sha256: Option<[u8; 32]>,
-    /// Its bytes.
-    pub content: Vec<u8>,
+}
+
+/// What taking a document in did.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    /// The document as it is now.
+    pub document: Document,
+    /// True when this very content was there before and nothing was changed.
+    pub unchanged: bool,
+    /// What was left out, in sentences.
+    pub warnings: Vec<String>,
+    /// Pieces that were embedded; the others were known.
+    pub embedded: usize,
+}
+
+/// What became of a document before it is stored.
+pub(crate) enum Prepared {
+    /// This very content is there.
+    Known(Box<Document>),
+    /// It is ready to be stored.
+    New(Box<Ready>),
+}
+
+/// A document that is ready to be stored.
+pub(crate) struct Ready {
+    draft: DocumentDraft,
+    warnings: Vec<String>,
+    embedded: usize,
+}
+
+impl Ready {
+    /// Number of its pieces.
+    pub(crate) fn chunks(&self) -> usize {
+        self.draft.chunks.len()
+    }
 }
 
 /// How far a document has come.
@@ -56,8 +91,34 @@ impl Memory {
         &self,
         principal: &Principal,
         upload: Upload,
+        content: Content,
         progress: mpsc::Sender<Progress>,
-    ) -> Result<Put, Error> {
+    ) -> Result<Taken, Error> {
+        match self.prepare(principal, upload, content, progress).await? {
+            Prepared::Known(document) => Ok(Taken {
+                document: *document,
+                unchanged: true,
+                warnings: Vec::new(),
+                embedded: 0,
+            }),
+            Prepared::New(ready) => {
+                let stored = self.store_all(principal, vec![*ready]).await?;
+                // As many as were given.
+                stored.into_iter().next().ok_or(Error::Panicked {
+                    doing: "storing the document",
+                })
+            }
+        }
+    }
+
+    /// Does all the work of taking a document in but storing it.
+    pub(crate) async fn prepare(
+        &self,
+        principal: &Principal,
+        upload: Upload,
+        content: Content,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Prepared, Error> {
         let Upload {
             collection,
             uri,
@@ -65,9 +126,8 @@ impl Memory {
             title,
             metadata,
             content_sha256,
-            content,
         } = upload;
-        let found: [u8; 32] = Sha256::digest(&content).into();
+        let (found, bytes) = (content.sha256(), content.bytes());
         if let Some(wanted) = content_sha256.filter(|wanted| *wanted != found) {
             let message = format!(
                 "the content arrived damaged: its SHA-256 is {}, not {}",
@@ -80,49 +140,59 @@ impl Memory {
                 message,
             ));
         }
-        let media_type = extract::media_type(&media_type, &uri, &content)?;
+        let format = extract::detect(&media_type, &uri, content.head())?;
         let known = self.store().find_document(principal, &collection, &uri).await?;
-        if let Some(document) = known.filter(|document| document.content_sha256 == found) {
-            return Ok(Put {
-                document,
-                unchanged: true,
-            });
+        if let Some(document) = known.as_ref().filter(|document| document.content_sha256 == found) {
+            return Ok(Prepared::Known(Box::new(document.clone())));
         }
-        let bytes = content.len() as u64;
-        let cut = self.extract_and_cut(media_type, content, uri.clone(), title).await?;
-        let chunks = self.embed_chunks(principal, &uri, &cut, progress).await?;
+        let extracted = self.0.reader.read(format, content).await?;
+        let title = extract::title(&title, &extracted, &uri);
+        let warnings = extracted.warnings.clone();
+        let cut = self.cut(extracted).await?;
+        let known = self.known_vectors(principal, known.as_ref(), &found).await?;
+        let (chunks, embedded) = self.embed_chunks(principal, &uri, cut, known, progress).await?;
         let draft = DocumentDraft {
             collection,
-            title: cut.title,
-            media_type: media_type.as_str(),
+            title,
+            media_type: format.media_type.as_str(),
             bytes,
             content_sha256: found,
             metadata,
             chunks,
             uri,
         };
-        let (uri, chunks) = (draft.uri.clone(), draft.chunks.len());
-        let put = self.store().put_document(principal, draft).await?;
-        self.publish(
-            principal,
-            &uri,
-            Progress {
-                done: chunks,
-                total: chunks,
-            },
-            true,
-        );
-        self.count().await;
-        Ok(put)
+        Ok(Prepared::New(Box::new(Ready {
+            draft,
+            warnings,
+            embedded,
+        })))
     }
 
-    async fn extract_and_cut(
-        &self,
-        media_type: MediaType,
-        content: Vec<u8>,
-        uri: DocumentUri,
-        title: String,
-    ) -> Result<Cut, Error> {
+    /// Stores documents that are ready, no two with the same URI, in one step.
+    pub(crate) async fn store_all(&self, principal: &Principal, ready: Vec<Ready>) -> Result<Vec<Taken>, Error> {
+        let told: Vec<(DocumentUri, usize)> = ready
+            .iter()
+            .map(|ready| (ready.draft.uri.clone(), ready.draft.chunks.len()))
+            .collect();
+        let (drafts, rest): (Vec<DocumentDraft>, Vec<(Vec<String>, usize)>) = ready
+            .into_iter()
+            .map(|ready| (ready.draft, (ready.warnings, ready.embedded)))
+            .unzip();
+        let puts = self.store().put_documents(principal, drafts).await?;
+        for (uri, total) in told {
+            self.publish(principal, &uri, Progress { done: total, total }, true);
+        }
+        self.count().await;
+        let taken = puts.into_iter().zip(rest).map(|(put, (warnings, embedded))| Taken {
+            document: put.document,
+            unchanged: put.unchanged,
+            warnings,
+            embedded,
+        });
+        Ok(taken.collect())
+    }
+
+    async fn cut(&self, extracted: Extracted) -> Result<Cut, Error> {
         let config = self.config();
         let budget = Budget {
             tokens: config.chunking.tokens,
@@ -131,36 +201,74 @@ impl Memory {
         let room = config.embedding.max_tokens.saturating_sub(2);
         let counter = self.0.embeddings.counter().clone();
         let work = move || {
-            let Extracted { text, headings, title } = extract::extract(media_type, content, &uri, &title)?;
-            let pieces = chunk::cut(&text, &headings, budget, &*counter);
+            let Extracted { text, outline, .. } = extracted;
+            let pieces = chunk::cut(&text, &outline, budget, &*counter);
             let embedded = pieces
                 .iter()
                 .map(|piece| embedding_text(&text, piece, room, &*counter))
                 .collect();
-            Ok(Cut {
-                title,
-                text,
-                pieces,
-                embedded,
-            })
+            Cut { text, pieces, embedded }
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| Error::Panicked {
-            doing: "reading the document",
-        })?
+            doing: "cutting the document",
+        })
+    }
+
+    /// The vectors of pieces that need not be embedded again: those of the version before, and of a document with the same
+    /// content (a file was copied, or has another name now).
+    async fn known_vectors(
+        &self,
+        principal: &Principal,
+        before: Option<&Document>,
+        content: &[u8; 32],
+    ) -> Result<KnownVectors, Error> {
+        let same = self.store().find_content(principal, content).await?;
+        let mut known = KnownVectors::new();
+        for document in before.map(|document| document.id).into_iter().chain(same) {
+            for chunk in self.store().chunks(principal, document).await? {
+                known.insert((chunk.heading, chunk.text), chunk.vector);
+            }
+        }
+        Ok(known)
     }
 
     async fn embed_chunks(
         &self,
         principal: &Principal,
         uri: &DocumentUri,
-        cut: &Cut,
+        cut: Cut,
+        mut known: KnownVectors,
         progress: mpsc::Sender<Progress>,
-    ) -> Result<Vec<ChunkDraft>, Error> {
+    ) -> Result<(Vec<ChunkDraft>, usize), Error> {
         let (total, started) = (cut.pieces.len(), Instant::now());
         let mut told = started;
-        self.publish(principal, uri, Progress { done: 0, total }, false);
+        let mut drafts = Vec::with_capacity(total);
+        let (mut missing, mut texts) = (Vec::new(), Vec::new());
+        for (piece, embedded) in cut.pieces.iter().zip(cut.embedded) {
+            let (heading, text) = (piece.path(), cut.text[piece.span.clone()].to_owned());
+            let key = (heading, text);
+            let vector = known.remove(&key).unwrap_or_else(|| {
+                missing.push(drafts.len());
+                texts.push(embedded);
+                Vec::new()
+            });
+            let (heading, text) = key;
+            drafts.push(ChunkDraft {
+                span: piece.span.start as u64..piece.span.end as u64,
+                text,
+                heading,
+                page: piece.page,
+                vector,
+            });
+        }
+        let reused = total - missing.len();
+        let first = Progress { done: reused, total };
+        self.publish(principal, uri, first, false);
         let report = |done: usize| {
-            let step = Progress { done, total };
+            let step = Progress {
+                done: reused + done,
+                total,
+            };
             // A reader that is behind misses a step; nobody waits for it.
             let _ = progress.try_send(step);
             if told.elapsed() >= EVENT_INTERVAL {
@@ -168,16 +276,12 @@ impl Memory {
                 self.publish(principal, uri, step, false);
             }
         };
-        let vectors = self.0.embeddings.documents(cut.embedded.clone(), report).await?;
-        self.0.figures.embedded_chunks(total, started.elapsed());
-        let drafts = cut.pieces.iter().zip(vectors).map(|(piece, vector)| ChunkDraft {
-            span: piece.span.start as u64..piece.span.end as u64,
-            text: cut.text[piece.span.clone()].to_owned(),
-            heading: piece.path(),
-            page: 0,
-            vector,
-        });
-        Ok(drafts.collect())
+        let vectors = self.0.embeddings.documents(texts, report).await?;
+        self.0.figures.embedded_chunks(missing.len(), started.elapsed());
+        for (index, vector) in missing.iter().zip(vectors) {
+            drafts[*index].vector = vector;
+        }
+        Ok((drafts, missing.len()))
     }
 
     fn publish(&self, principal: &Principal, uri: &DocumentUri, progress: Progress, done: bool) {
@@ -194,9 +298,11 @@ impl Memory {
     }
 }
 
+/// Vectors by heading path and text: what is embedded for a piece follows from those.
+type KnownVectors = HashMap<(String, String), Vec<f32>>;
+
 /// A document, cut.
 struct Cut {
-    title: String,
     text: String,
     pieces: Vec<Piece>,
     /// What is embedded for each piece.
@@ -249,6 +355,7 @@ mod tests {
         let piece = Piece {
             span: 0..text.len(),
             headings: vec!["The Garden".into(), "Beans".into()],
+            page: 0,
         };
         assert_eq!(
             embedding_text(text, &piece, 20, &Words),
@@ -267,6 +374,7 @@ mod tests {
         let piece = Piece {
             span: 0..text.len(),
             headings: vec!["The Garden".into(), "Beans".into()],
+            page: 0,
         };
         assert_eq!(
             embedding_text(text, &piece, 20, &Words),

@@ -10,6 +10,8 @@
 //! | 2. the row is replaced: this is the commit | the new version; the old chunks are strays |
 //! | 3. chunks of the old generation are deleted | the new version |
 //!
+//! Many documents are put in the same three commits.
+//!
 //! Strays are swept when the store is opened. While it is open, `hidden` holds the generations that searches must not see:
 //! the new one before step 2, the old one after. Searches read `hidden` and pin their tables' state under one lock, so
 //! they see one version or the other, never both or none. Deleting is the same without step 1.
@@ -21,6 +23,7 @@ mod collections;
 mod documents;
 mod facts;
 mod identity;
+mod index;
 mod nearest;
 mod passages;
 mod predicate;
@@ -28,6 +31,8 @@ mod rows;
 mod schema;
 mod table;
 mod tend;
+mod verify;
+mod watches;
 
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
@@ -41,13 +46,15 @@ use solo_service::StartupError;
 use tokio::sync::{Mutex, RwLock, watch};
 use uuid::Uuid;
 
-use super::{Backlog, FactPage, Statistics, Store, StoreError};
-use crate::document::{Collection, Document, DocumentDraft, DocumentFilter, Passage, Put};
+use super::{Backlog, FactPage, Statistics, Store, StoreError, Verification};
+use crate::document::{ChunkDraft, Collection, Document, DocumentDraft, DocumentFilter, Passage, Put, Stored};
 use crate::embedding::Identity;
 use crate::fact::{Fact, FactChange, Forgotten, Selector};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
 use crate::query::{Found, Query};
+use crate::watch::Watch;
+pub use index::Indexing;
 use table::Table;
 
 /// LanceDB in a folder. Cheap to clone.
@@ -60,12 +67,14 @@ struct Inner {
     chunks: Table,
     facts: Table,
     collections: Table,
+    watches: Table,
     /// Held while a write runs.
     writing: Mutex<()>,
     /// Generations of chunks that readers must not see. All of them are strays when no write runs.
     hidden: RwLock<HashSet<Uuid>>,
     counts: nearest::Counts,
     backlog: watch::Sender<Backlog>,
+    indexing: Indexing,
     /// Locked for as long as the store is open.
     _lock: File,
 }
@@ -76,7 +85,7 @@ impl LanceStore {
     /// # Errors
     /// A store that was made with another embedding model or by a newer version, that is open in another process, or that
     /// cannot be read or written.
-    pub async fn open(path: &Path, embedding: &Identity) -> Result<Self, StartupError> {
+    pub async fn open(path: &Path, embedding: &Identity, indexing: Indexing) -> Result<Self, StartupError> {
         std::fs::create_dir_all(path)
             .map_err(|error| StartupError::other(format!("the folder {} cannot be made: {error}", path.display())))?;
         let lock = lock(path)?;
@@ -96,16 +105,21 @@ impl LanceStore {
             chunks: open("chunks", schema::chunks(dimension)).await?,
             facts: open("facts", schema::facts(dimension)).await?,
             collections: open("collections", schema::collections()).await?,
+            watches: open("watches", schema::watches()).await?,
             dimension,
             writing: Mutex::new(()),
             hidden: RwLock::default(),
             counts: nearest::Counts::default(),
             backlog: watch::Sender::new(Backlog::default()),
+            indexing,
             _lock: lock,
         };
         if !recorded {
             identity::record(&database, path, embedding).await.map_err(failed)?;
         }
+        let language = inner.indexing.language.clone();
+        inner.chunks.index_words(&language).await.map_err(failed)?;
+        inner.facts.index_words(&language).await.map_err(failed)?;
         inner.sweep().await.map_err(failed)?;
         Ok(Self(Arc::new(inner)))
     }
@@ -180,10 +194,27 @@ impl Store for LanceStore {
         self.0.find_document(principal, collection, uri).await
     }
 
-    async fn put_document(&self, principal: &Principal, draft: DocumentDraft) -> Result<Put, StoreError> {
+    async fn put_documents(&self, principal: &Principal, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError> {
         let principal = principal.clone();
-        self.write(|inner| async move { inner.put_document(&principal, draft).await })
+        self.write(|inner| async move { inner.put_documents(&principal, drafts).await })
             .await
+    }
+
+    async fn contents(
+        &self,
+        principal: &Principal,
+        collection: &CollectionName,
+        uri_prefix: &str,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.0.contents(principal, collection, uri_prefix).await
+    }
+
+    async fn find_content(&self, principal: &Principal, sha256: &[u8; 32]) -> Result<Option<Uuid>, StoreError> {
+        self.0.find_content(principal, sha256).await
+    }
+
+    async fn chunks(&self, principal: &Principal, id: Uuid) -> Result<Vec<ChunkDraft>, StoreError> {
+        self.0.chunks_of(principal, id).await
     }
 
     async fn document(&self, principal: &Principal, id: Uuid) -> Result<Document, StoreError> {
@@ -210,7 +241,7 @@ impl Store for LanceStore {
     }
 
     async fn search(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError> {
-        self.0.nearest(principal, query).await
+        self.0.search(principal, query).await
     }
 
     async fn near_facts(
@@ -238,6 +269,21 @@ impl Store for LanceStore {
             .await
     }
 
+    async fn watches(&self) -> Result<Vec<Watch>, StoreError> {
+        self.0.read_watches().await
+    }
+
+    async fn add_watch(&self, watch: &Watch) -> Result<(), StoreError> {
+        let watch = watch.clone();
+        self.write(|inner| async move { inner.add_watch(&watch).await }).await
+    }
+
+    async fn remove_watch(&self, principal: &Principal, id: Uuid) -> Result<(), StoreError> {
+        let principal = principal.clone();
+        self.write(|inner| async move { inner.remove_watch(&principal, id).await })
+            .await
+    }
+
     async fn statistics(&self) -> Result<Statistics, StoreError> {
         let (documents, chunks, facts) =
             futures::try_join!(self.0.documents.len(), self.0.chunks.len(), self.0.facts.len())?;
@@ -254,6 +300,20 @@ impl Store for LanceStore {
 
     async fn compact(&self) -> Result<(), StoreError> {
         self.write(|inner| async move { inner.compact().await }).await
+    }
+
+    async fn index(&self) -> Result<(), StoreError> {
+        // Beside writes: appending and indexing do not get in each other's way, and indexing takes long.
+        self.0.chunks.index(self.0.indexing.vectors_from).await?;
+        self.0.facts.index(self.0.indexing.vectors_from).await
+    }
+
+    async fn warm(&self) -> Result<(), StoreError> {
+        futures::try_join!(self.0.chunks.warm(), self.0.facts.warm()).map(drop)
+    }
+
+    async fn verify(&self) -> Result<Verification, StoreError> {
+        self.0.verify().await
     }
 
     async fn prune(&self, retain: Duration) -> Result<(), StoreError> {

@@ -42,7 +42,7 @@ async fn collections_hold_documents_apart() {
         .put_in("work", "file:///a.txt", "report for the meeting")
         .await
         .unwrap();
-    client.put("file:///a.txt", "report for the meeting").await;
+    client.put("file:///a.txt", "report for another meeting").await;
     assert_eq!(names(client).await, [("default".into(), 1, 1), ("work".into(), 1, 1)]);
     let within = |collection: &str| SearchRequest {
         collections: vec![collection.into()],

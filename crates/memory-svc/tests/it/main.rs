@@ -10,10 +10,15 @@ mod documents;
 mod durability;
 mod engine;
 mod facts;
+mod fifty;
 mod isolation;
 mod limits;
 mod model;
+mod pdf_fixture;
+mod reading;
 mod search;
 mod startup;
 mod support;
 mod upkeep;
+#[cfg(target_os = "linux")]
+mod watch;

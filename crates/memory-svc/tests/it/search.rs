@@ -208,15 +208,70 @@ async fn a_vector_can_be_searched_for_if_it_fits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn modes_that_are_not_built_say_so() {
+async fn words_are_found_as_they_are_written_and_as_they_are_inflected() {
+    let fixture = library().await;
+    let search = async |text: &str| {
+        let request = SearchRequest {
+            mode: SearchMode::Text.into(),
+            explain: true,
+            ..query(text)
+        };
+        fixture.client.search(request).await.unwrap()
+    };
+    let found = search("LISBON trams").await;
+    assert_eq!(uris(&found), [TEXTS[2].0], "endings and cases are one");
+    let parts = found.hits[0].parts.unwrap();
+    assert_eq!((parts.text, parts.dense), (Some(found.hits[0].score), None));
+    assert!(found.hits[0].score > 0.0);
+    assert_eq!(uris(&search("o'hara").await), [TEXTS[3].0]);
+    assert!(search("zeppelin").await.hits.is_empty());
+    assert!(search("?! … —").await.hits.is_empty(), "no word, no hit");
+    // What was put after the index was made, replaced, and deleted.
+    fixture.client.put("file:///new.txt", "a zeppelin over the lake").await;
+    assert_eq!(uris(&search("zeppelin").await), ["file:///new.txt"]);
+    let replaced = fixture.client.put("file:///new.txt", "a balloon over the lake").await;
+    assert!(search("zeppelin").await.hits.is_empty());
+    assert_eq!(uris(&search("balloon").await), ["file:///new.txt"]);
+    fixture.client.delete(&[&replaced.document.id]).await.unwrap();
+    assert!(search("balloon").await.hits.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hybrid_search_is_the_configured_one_and_explains_itself() {
+    let fixture = library().await;
+    let request = SearchRequest {
+        mode: SearchMode::Unspecified.into(),
+        explain: true,
+        ..query("water and salt for soup")
+    };
+    let found = fixture.client.search(request).await.unwrap();
+    assert_eq!(uris(&found)[0], TEXTS[1].0);
+    let parts = found.hits[0].parts.unwrap();
+    assert_eq!(parts.fused, Some(found.hits[0].score));
+    assert!(parts.dense.unwrap() > 0.3 && parts.text.unwrap() > 0.0, "{parts:?}");
+    assert!((found.hits[0].score - 1.0).abs() < 1e-6, "the first by both ways is 1");
+    let by_meaning_alone = found.hits.iter().find(|hit| hit.parts.unwrap().text.is_none());
+    assert!(by_meaning_alone.unwrap().score <= 0.5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn modes_are_checked() {
     let fixture = library().await;
     let search = async |mode: i32| fixture.client.search(SearchRequest { mode, ..query("water") }).await;
     assert!(search(SearchMode::Dense.into()).await.is_ok());
-    for mode in [SearchMode::Text, SearchMode::Hybrid] {
-        let message = refused(search(mode.into()).await, ErrorCode::Unimplemented, "NOT_BUILT");
-        assert!(message.contains("not built yet"), "{message}");
-    }
     refused(search(9).await, ErrorCode::InvalidArgument, "UNKNOWN_MODE");
+    let vector = SearchRequest {
+        query: Some(search_request::Query::Vector(Vector {
+            values: WordVectors::of("x"),
+        })),
+        mode: SearchMode::Hybrid.into(),
+        ..Default::default()
+    };
+    refused(
+        fixture.client.search(vector).await,
+        ErrorCode::InvalidArgument,
+        "BAD_MODE",
+    );
     refused(
         fixture.client.search(SearchRequest::default()).await,
         ErrorCode::InvalidArgument,
@@ -235,7 +290,7 @@ async fn diversity_prefers_what_is_new() {
     for n in 0..3 {
         fixture
             .client
-            .put(&format!("file:///copy{n}"), "alpha beta gamma delta")
+            .put(&format!("file:///copy{n}"), &format!("alpha beta gamma delta {n}"))
             .await;
     }
     fixture.client.put("file:///other", "alpha beta epsilon zeta").await;

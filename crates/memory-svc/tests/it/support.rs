@@ -2,7 +2,7 @@
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memory_svc::embedding::{Embedder, EmbeddingError, Identity, Loader, TokenCounter};
@@ -160,7 +160,9 @@ pub async fn start_with(overrides: &str) -> Fixture {
 
 pub async fn start_in(folder: &Path, overrides: &str, loader: Loader) -> Result<Harness, StartupError> {
     let overrides = format!("[memory]\npath = {:?}\n{overrides}", folder.to_str().unwrap());
-    let build = |config: Config, context: Context| memory_svc::assemble(config, context, loader);
+    let build = |config: Config, context: Context| {
+        memory_svc::assemble(config, context, loader, PathBuf::from(env!("CARGO_BIN_EXE_memory-svc")))
+    };
     Harness::start(DEFINITION, &overrides, build).await
 }
 
@@ -200,6 +202,8 @@ pub struct Client {
 pub struct Put {
     pub document: Document,
     pub unchanged: bool,
+    pub embedded: u32,
+    pub warnings: Vec<String>,
     pub steps: Vec<PutProgress>,
 }
 
@@ -249,6 +253,10 @@ impl Client {
         apply_facts: ApplyFactsRequest => ApplyFactsResponse,
         list_facts: ListFactsRequest => ListFactsResponse,
         forget: ForgetRequest => ForgetResponse,
+        add_watch: AddWatchRequest => AddWatchResponse,
+        remove_watch: RemoveWatchRequest => RemoveWatchResponse,
+        list_watches: ListWatchesRequest => ListWatchesResponse,
+        verify: VerifyRequest => VerifyResponse,
     }
 
     pub async fn send(&self, messages: Vec<PutDocumentRequest>) -> Result<Put, Status> {
@@ -264,6 +272,8 @@ impl Client {
                     return Ok(Put {
                         document,
                         unchanged: done.unchanged,
+                        embedded: done.chunks_embedded,
+                        warnings: done.warnings,
                         steps,
                     });
                 }
@@ -346,10 +356,11 @@ pub fn messages(header: DocumentHeader, content: &[u8]) -> Vec<PutDocumentReques
     std::iter::once(header).chain(pieces).collect()
 }
 
-/// A search for a text without a floor for its score.
+/// A search by meaning without a floor for its score.
 pub fn query(text: &str) -> SearchRequest {
     SearchRequest {
         query: Some(search_request::Query::Text(text.into())),
+        mode: SearchMode::Dense.into(),
         min_score: Some(-1.0),
         limit: 100,
         ..Default::default()

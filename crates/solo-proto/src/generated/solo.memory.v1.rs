@@ -150,6 +150,12 @@ pub struct PutDone {
     /// True when this very content was there before, and nothing was changed.
     #[prost(bool, tag = "2")]
     pub unchanged: bool,
+    /// What was left out, in sentences: pages that could not be read, attachments. Empty: nothing.
+    #[prost(string, repeated, tag = "3")]
+    pub warnings: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Chunks that were embedded now; the others were known from the version before or from a document with the same content.
+    #[prost(uint32, tag = "4")]
+    pub chunks_embedded: u32,
 }
 /// A document as it is kept.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -296,7 +302,8 @@ pub struct SearchRequest {
     /// At most this many hits, 1 to 100. 0: 8.
     #[prost(uint32, tag = "6")]
     pub limit: u32,
-    /// Only hits with at least this score, −1.0 to 1.0 (cosine) in dense mode. Unset: from configuration.
+    /// Only hits with at least this cosine similarity, −1.0 to 1.0; in hybrid mode half of it is enough for one that words found,
+    /// and in text mode it is not asked for. Unset: from configuration.
     #[prost(float, optional, tag = "7")]
     pub min_score: ::core::option::Option<f32>,
     /// How much unlike one another hits should be (maximal marginal relevance), 0.0 to 1.0. 0: not at all.
@@ -370,7 +377,8 @@ pub struct Hit {
     /// Its text.
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
-    /// How near it is; higher is nearer. Cosine similarity in dense mode.
+    /// How near it is; higher is nearer. Cosine similarity in dense mode, BM25 in text mode, 0.0 to 1.0 in hybrid mode (1.0:
+    /// the first by meaning and by words); of facts what their age leaves of it.
     #[prost(float, tag = "4")]
     pub score: f32,
     /// How the score came about; unset unless asked for.
@@ -398,6 +406,9 @@ pub struct ScoreParts {
     /// After reranking. Unset: not reranked.
     #[prost(float, optional, tag = "4")]
     pub reranked: ::core::option::Option<f32>,
+    /// What was left of the score for a fact's age, 0.0 to 1.0. Unset: age plays no part.
+    #[prost(float, optional, tag = "5")]
+    pub recency: ::core::option::Option<f32>,
 }
 /// Where a text stands.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -598,6 +609,119 @@ pub struct ForgetResponse {
     #[prost(uint64, tag = "2")]
     pub documents: u64,
 }
+/// Asks for a folder to be watched.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AddWatchRequest {
+    /// Absolute path of the folder. Symbolic links in it are resolved once; those inside the folder are not followed.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Collection that its documents go to. Empty: "default".
+    #[prost(string, tag = "2")]
+    pub collection: ::prost::alloc::string::String,
+}
+/// The folder is watched.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AddWatchResponse {
+    /// The watch, which has begun to compare the folder with the store.
+    #[prost(message, optional, tag = "1")]
+    pub watch: ::core::option::Option<Watch>,
+}
+/// A watched folder.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Watch {
+    /// Identifier (UUID).
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Absolute path of the folder.
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+    /// Collection that its documents go to.
+    #[prost(string, tag = "3")]
+    pub collection: ::prost::alloc::string::String,
+    /// What it is doing.
+    #[prost(enumeration = "WatchState", tag = "4")]
+    pub state: i32,
+    /// Files that are in the store.
+    #[prost(uint64, tag = "5")]
+    pub files: u64,
+    /// Files of the present comparison that were looked at.
+    #[prost(uint64, tag = "6")]
+    pub done: u64,
+    /// Files of the present comparison.
+    #[prost(uint64, tag = "7")]
+    pub total: u64,
+    /// Files of formats that nobody reads.
+    #[prost(uint64, tag = "8")]
+    pub unsupported: u64,
+    /// Files that are not in the store, and why; at most 1,000.
+    #[prost(message, repeated, tag = "9")]
+    pub failures: ::prost::alloc::vec::Vec<WatchFailure>,
+    /// What is in the way, with the remedy. Empty: nothing.
+    #[prost(string, tag = "10")]
+    pub problem: ::prost::alloc::string::String,
+    /// Since when it is watched.
+    #[prost(message, optional, tag = "11")]
+    pub created_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// When the store last equalled the folder. Unset: not yet.
+    #[prost(message, optional, tag = "12")]
+    pub settled_at: ::core::option::Option<::prost_types::Timestamp>,
+}
+/// A file that is not in the store.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WatchFailure {
+    /// Its path; what is not UTF-8 in it is replaced.
+    #[prost(string, tag = "1")]
+    pub path: ::prost::alloc::string::String,
+    /// Why, with the remedy.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+}
+/// Names a watch to remove.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveWatchRequest {
+    /// Its identifier.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// True: what it brought stays in the store.
+    #[prost(bool, tag = "2")]
+    pub keep_documents: bool,
+}
+/// The folder is not watched any more.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RemoveWatchResponse {
+    /// Documents that were deleted with it.
+    #[prost(uint64, tag = "1")]
+    pub documents: u64,
+}
+/// Asks for the watched folders.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListWatchesRequest {}
+/// The watched folders.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListWatchesResponse {
+    /// All of them, oldest first.
+    #[prost(message, repeated, tag = "1")]
+    pub watches: ::prost::alloc::vec::Vec<Watch>,
+}
+/// Asks for the store to be verified.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyRequest {}
+/// What a look at every row found.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VerifyResponse {
+    /// Documents.
+    #[prost(uint64, tag = "1")]
+    pub documents: u64,
+    /// Chunks of documents.
+    #[prost(uint64, tag = "2")]
+    pub chunks: u64,
+    /// Facts, every version counted.
+    #[prost(uint64, tag = "3")]
+    pub facts: u64,
+    /// What should not be, in sentences; about a hundred at most. Empty: all is well.
+    #[prost(string, repeated, tag = "4")]
+    pub problems: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
 /// How to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -664,6 +788,43 @@ impl HitKind {
             "HIT_KIND_UNSPECIFIED" => Some(Self::Unspecified),
             "HIT_KIND_DOCUMENT" => Some(Self::Document),
             "HIT_KIND_FACT" => Some(Self::Fact),
+            _ => None,
+        }
+    }
+}
+/// What a watch is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WatchState {
+    /// Never sent.
+    Unspecified = 0,
+    /// It compares the folder with the store.
+    Scanning = 1,
+    /// The store equals the folder, and changes are waited for.
+    Following = 2,
+    /// Something is in the way (`problem`); it tries again by itself.
+    Waiting = 3,
+}
+impl WatchState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "WATCH_STATE_UNSPECIFIED",
+            Self::Scanning => "WATCH_STATE_SCANNING",
+            Self::Following => "WATCH_STATE_FOLLOWING",
+            Self::Waiting => "WATCH_STATE_WAITING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WATCH_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "WATCH_STATE_SCANNING" => Some(Self::Scanning),
+            "WATCH_STATE_FOLLOWING" => Some(Self::Following),
+            "WATCH_STATE_WAITING" => Some(Self::Waiting),
             _ => None,
         }
     }
@@ -1092,6 +1253,103 @@ pub mod memory_service_client {
                 .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "Forget"));
             self.inner.unary(req, path, codec).await
         }
+        /// Watches a folder of the machine that memory-svc runs on: what is in it is in the store, now and after every change.
+        pub async fn add_watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AddWatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AddWatchResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/solo.memory.v1.MemoryService/AddWatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "AddWatch"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Stops watching a folder.
+        pub async fn remove_watch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RemoveWatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveWatchResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/solo.memory.v1.MemoryService/RemoveWatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "RemoveWatch"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The watched folders of this principal, oldest first, and how they are getting on.
+        pub async fn list_watches(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListWatchesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWatchesResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/solo.memory.v1.MemoryService/ListWatches",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "ListWatches"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Holds every row of the store, whosever it is, against the store's own rules. Reads all of it.
+        pub async fn verify(
+            &mut self,
+            request: impl tonic::IntoRequest<super::VerifyRequest>,
+        ) -> std::result::Result<tonic::Response<super::VerifyResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/solo.memory.v1.MemoryService/Verify",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "Verify"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1212,6 +1470,35 @@ pub mod memory_service_server {
             &self,
             request: tonic::Request<super::ForgetRequest>,
         ) -> std::result::Result<tonic::Response<super::ForgetResponse>, tonic::Status>;
+        /// Watches a folder of the machine that memory-svc runs on: what is in it is in the store, now and after every change.
+        async fn add_watch(
+            &self,
+            request: tonic::Request<super::AddWatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AddWatchResponse>,
+            tonic::Status,
+        >;
+        /// Stops watching a folder.
+        async fn remove_watch(
+            &self,
+            request: tonic::Request<super::RemoveWatchRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RemoveWatchResponse>,
+            tonic::Status,
+        >;
+        /// The watched folders of this principal, oldest first, and how they are getting on.
+        async fn list_watches(
+            &self,
+            request: tonic::Request<super::ListWatchesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListWatchesResponse>,
+            tonic::Status,
+        >;
+        /// Holds every row of the store, whosever it is, against the store's own rules. Reads all of it.
+        async fn verify(
+            &self,
+            request: tonic::Request<super::VerifyRequest>,
+        ) -> std::result::Result<tonic::Response<super::VerifyResponse>, tonic::Status>;
     }
     /// Keeps documents and facts.
     #[derive(Debug)]
@@ -1867,6 +2154,186 @@ pub mod memory_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ForgetSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/solo.memory.v1.MemoryService/AddWatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct AddWatchSvc<T: MemoryService>(pub Arc<T>);
+                    impl<
+                        T: MemoryService,
+                    > tonic::server::UnaryService<super::AddWatchRequest>
+                    for AddWatchSvc<T> {
+                        type Response = super::AddWatchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AddWatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MemoryService>::add_watch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AddWatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/solo.memory.v1.MemoryService/RemoveWatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct RemoveWatchSvc<T: MemoryService>(pub Arc<T>);
+                    impl<
+                        T: MemoryService,
+                    > tonic::server::UnaryService<super::RemoveWatchRequest>
+                    for RemoveWatchSvc<T> {
+                        type Response = super::RemoveWatchResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RemoveWatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MemoryService>::remove_watch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RemoveWatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/solo.memory.v1.MemoryService/ListWatches" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListWatchesSvc<T: MemoryService>(pub Arc<T>);
+                    impl<
+                        T: MemoryService,
+                    > tonic::server::UnaryService<super::ListWatchesRequest>
+                    for ListWatchesSvc<T> {
+                        type Response = super::ListWatchesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListWatchesRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MemoryService>::list_watches(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListWatchesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/solo.memory.v1.MemoryService/Verify" => {
+                    #[allow(non_camel_case_types)]
+                    struct VerifySvc<T: MemoryService>(pub Arc<T>);
+                    impl<
+                        T: MemoryService,
+                    > tonic::server::UnaryService<super::VerifyRequest>
+                    for VerifySvc<T> {
+                        type Response = super::VerifyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::VerifyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MemoryService>::verify(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = VerifySvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -36,20 +36,17 @@ fn unknown_enum_values_are_named() {
             ..Default::default()
         });
         let query = Some(proto::search_request::Query::Text("x".into()));
-        super::search(
-            proto::SearchRequest {
-                mode,
-                filter,
-                query,
-                ..Default::default()
-            },
-            Mode::Dense,
-        )
+        super::search(proto::SearchRequest {
+            mode,
+            filter,
+            query,
+            ..Default::default()
+        })
     };
     assert!(search(0, 0).is_ok());
     assert!(search(17, 0).unwrap_err().to_string().contains("17"));
     assert!(search(0, 9).unwrap_err().to_string().contains('9'));
-    assert!(matches!(search(2, 0), Err(Error::NotBuilt { .. })));
+    assert_eq!(search(2, 0).unwrap().mode, Some(Mode::Text));
 }
 
 #[test]

@@ -43,7 +43,9 @@ impl Inner {
             text(description),
             Arc::new(Int64Array::from(vec![created_at.as_microsecond()])),
         ];
-        self.collections.append(batch(schema::collections(), columns)?).await?;
+        self.collections
+            .append(vec![batch(schema::collections(), columns)?])
+            .await?;
         self.note_write(false);
         let (name, description) = (name.clone(), description.to_owned());
         Ok(Collection {

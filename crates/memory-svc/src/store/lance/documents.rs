@@ -1,5 +1,6 @@
 //! Documents: putting, finding, listing, deleting. The order of the steps is explained in [`super`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
@@ -11,7 +12,7 @@ use super::Inner;
 use super::predicate::Predicate;
 use super::rows::{Row, batch, corrupt, rows, vectors};
 use super::schema;
-use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, Put};
+use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, Put, Stored};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
 use crate::store::StoreError;
@@ -36,6 +37,42 @@ const COLUMNS: [&str; 14] = [
     "updated_at",
 ];
 
+/// A document that takes the place of another, or of none.
+struct Change {
+    old: Option<DocumentRow>,
+    new: DocumentRow,
+    chunks: Vec<ChunkDraft>,
+}
+
+impl Change {
+    fn new(old: Option<DocumentRow>, draft: DocumentDraft, now: Timestamp) -> Self {
+        let before = old.as_ref().map(|old| &old.document);
+        let new = DocumentRow {
+            generation: Uuid::now_v7(),
+            document: Document {
+                id: before.map_or_else(Uuid::now_v7, |before| before.id),
+                collection: draft.collection,
+                uri: draft.uri.as_str().to_owned(),
+                title: draft.title,
+                media_type: draft.media_type.to_owned(),
+                version: before.map_or(1, |before| before.version.saturating_add(1)),
+                chunks: u32::try_from(draft.chunks.len()).unwrap_or(u32::MAX),
+                bytes: draft.bytes,
+                text_bytes: draft.chunks.last().map_or(0, |chunk| chunk.span.end),
+                content_sha256: draft.content_sha256,
+                created_at: before.map_or(now, |before| before.created_at),
+                updated_at: now,
+                metadata: draft.metadata,
+            },
+        };
+        Self {
+            chunks: draft.chunks,
+            old,
+            new,
+        }
+    }
+}
+
 /// A document and which chunks are its own.
 pub(super) struct DocumentRow {
     pub(super) document: Document,
@@ -43,71 +80,118 @@ pub(super) struct DocumentRow {
 }
 
 impl Inner {
-    pub(super) async fn put_document(&self, principal: &Principal, draft: DocumentDraft) -> Result<Put, StoreError> {
+    pub(super) async fn put_documents(
+        &self,
+        principal: &Principal,
+        drafts: Vec<DocumentDraft>,
+    ) -> Result<Vec<Put>, StoreError> {
         let _writing = self.writing.lock().await;
-        self.ensure_collection(principal, &draft.collection).await?;
-        let old = self.row_of_uri(principal, &draft.collection, &draft.uri).await?;
-        if let Some(old) = old
-            .as_ref()
-            .filter(|old| old.document.content_sha256 == draft.content_sha256)
-        {
-            return Ok(Put {
-                document: old.document.clone(),
-                unchanged: true,
-            });
-        }
+        let mut old = self.rows_of_drafts(principal, &drafts).await?;
         let now = now();
-        let new = DocumentRow {
-            generation: Uuid::now_v7(),
-            document: Document {
-                id: old.as_ref().map_or_else(Uuid::now_v7, |old| old.document.id),
-                collection: draft.collection,
-                uri: draft.uri.as_str().to_owned(),
-                title: draft.title,
-                media_type: draft.media_type.to_owned(),
-                version: old.as_ref().map_or(1, |old| old.document.version.saturating_add(1)),
-                chunks: u32::try_from(draft.chunks.len()).unwrap_or(u32::MAX),
-                bytes: draft.bytes,
-                text_bytes: draft.chunks.last().map_or(0, |chunk| chunk.span.end),
-                content_sha256: draft.content_sha256,
-                created_at: old.as_ref().map_or(now, |old| old.document.created_at),
-                updated_at: now,
-                metadata: draft.metadata,
-            },
-        };
-        let done = self.switch(principal, old.as_ref(), &new, &draft.chunks).await;
+        let (mut puts, mut changes) = (Vec::with_capacity(drafts.len()), Vec::new());
+        for draft in drafts {
+            let old = old.remove(&(draft.collection.clone(), draft.uri.as_str().to_owned()));
+            match old {
+                Some(old) if old.document.content_sha256 == draft.content_sha256 => puts.push(Put {
+                    document: old.document,
+                    unchanged: true,
+                }),
+                old => {
+                    let change = Change::new(old, draft, now);
+                    puts.push(Put {
+                        document: change.new.document.clone(),
+                        unchanged: false,
+                    });
+                    changes.push(change);
+                }
+            }
+        }
+        if changes.is_empty() {
+            return Ok(puts);
+        }
+        let replaces = changes.iter().any(|change| change.old.is_some());
+        let done = self.switch(principal, &changes).await;
         // Failed or done: what is left over is invisible, and upkeep removes it.
-        self.note_write(old.is_some() || done.is_err());
-        done.map(|()| Put {
-            document: new.document,
-            unchanged: false,
-        })
+        self.note_write(replaces || done.is_err());
+        done.map(|()| puts)
+    }
+
+    /// The rows that drafts take the place of; makes sure that their collections exist.
+    async fn rows_of_drafts(
+        &self,
+        principal: &Principal,
+        drafts: &[DocumentDraft],
+    ) -> Result<HashMap<(CollectionName, String), DocumentRow>, StoreError> {
+        let mut collections: HashMap<&CollectionName, Vec<String>> = HashMap::new();
+        for draft in drafts {
+            let uris = collections.entry(&draft.collection).or_default();
+            uris.push(draft.uri.as_str().to_owned());
+        }
+        let mut found = HashMap::new();
+        for (collection, uris) in collections {
+            self.ensure_collection(principal, collection).await?;
+            let which = Predicate::of(principal)
+                .is("collection", collection.as_str())
+                .any_of("uri", uris);
+            for row in self.document_rows(&which).await? {
+                found.insert((collection.clone(), row.document.uri.clone()), row);
+            }
+        }
+        Ok(found)
     }
 
     /// The three steps of a put.
-    async fn switch(
-        &self,
-        principal: &Principal,
-        old: Option<&DocumentRow>,
-        new: &DocumentRow,
-        chunks: &[ChunkDraft],
-    ) -> Result<(), StoreError> {
-        let (row, chunks) = (document_row(principal, new)?, self.chunk_rows(principal, new, chunks)?);
-        self.hidden.write().await.insert(new.generation);
+    async fn switch(&self, principal: &Principal, changes: &[Change]) -> Result<(), StoreError> {
+        let rows: Result<Vec<RecordBatch>, _> = changes
+            .iter()
+            .map(|change| document_row(principal, &change.new))
+            .collect();
+        let chunks: Result<Vec<RecordBatch>, _> = changes
+            .iter()
+            .map(|change| self.chunk_rows(principal, &change.new, &change.chunks))
+            .collect();
+        let (rows, chunks) = (rows?, chunks?);
+        let new: Vec<Uuid> = changes.iter().map(|change| change.new.generation).collect();
+        let old: Vec<Uuid> = changes
+            .iter()
+            .filter_map(|change| Some(change.old.as_ref()?.generation))
+            .collect();
+        self.hidden.write().await.extend(&new);
         self.chunks.append(chunks).await?;
-        match old {
-            Some(_) => self.documents.upsert("id", row).await?,
-            None => self.documents.append(row).await?,
+        if old.is_empty() {
+            self.documents.append(rows).await?;
+        } else {
+            self.documents.upsert("id", rows).await?;
         }
         {
             let mut hidden = self.hidden.write().await;
-            hidden.remove(&new.generation);
-            hidden.extend(old.map(|old| old.generation));
+            hidden.retain(|generation| !new.contains(generation));
+            hidden.extend(&old);
         }
-        if let Some(old) = old {
-            self.drop_chunks_or_later(&[old.generation]).await;
+        if !old.is_empty() {
+            self.drop_chunks_or_later(&old).await;
         }
         Ok(())
+    }
+
+    pub(super) async fn contents(
+        &self,
+        principal: &Principal,
+        collection: &CollectionName,
+        uri_prefix: &str,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let which = Predicate::of(principal)
+            .is("collection", collection.as_str())
+            .starts_with("uri", uri_prefix);
+        let batches = self.documents.read(&which, &["id", "uri", "content_sha256"]).await?;
+        let stored = rows(&batches).map(|row| {
+            Ok(Stored {
+                id: row.id("id")?,
+                uri: row.text("uri")?.to_owned(),
+                content_sha256: read_hash(row)?,
+            })
+        });
+        stored.collect()
     }
 
     pub(super) async fn find_document(
@@ -138,6 +222,38 @@ impl Inner {
             .is("collection", collection.as_str())
             .is("uri", uri.as_str());
         Ok(self.document_rows(&which).await?.into_iter().next())
+    }
+
+    /// Any document with this content.
+    pub(super) async fn find_content(
+        &self,
+        principal: &Principal,
+        sha256: &[u8; 32],
+    ) -> Result<Option<Uuid>, StoreError> {
+        let which = Predicate::of(principal).is("content_sha256", &hex::encode(sha256));
+        let batches = self.documents.read(&which, &["id"]).await?;
+        rows(&batches).next().map(|row| row.id("id")).transpose()
+    }
+
+    /// A document's chunks, in order; none of a document that is gone.
+    pub(super) async fn chunks_of(&self, principal: &Principal, id: Uuid) -> Result<Vec<ChunkDraft>, StoreError> {
+        let row = match self.document_row(principal, id).await {
+            Err(StoreError::NotFound { .. }) => return Ok(Vec::new()),
+            row => row?,
+        };
+        let which = Predicate::of(principal).is("generation", &row.generation.to_string());
+        let columns = ["ordinal", "start", "end", "text", "heading", "page", "vector"];
+        let batches = self.chunks.ordered(&which, &columns, "ordinal", true, None).await?;
+        let chunks = rows(&batches).map(|row| {
+            Ok(ChunkDraft {
+                span: row.large("start")?..row.large("end")?,
+                text: row.long_text("text")?.to_owned(),
+                heading: row.text("heading")?.to_owned(),
+                page: row.number("page")?,
+                vector: row.vector()?,
+            })
+        });
+        chunks.collect()
     }
 
     /// A document's row by its identifier.
@@ -318,9 +434,6 @@ fn document_row(principal: &Principal, row: &DocumentRow) -> Result<RecordBatch,
 }
 
 fn read_document(row: Row<'_>) -> Result<DocumentRow, StoreError> {
-    let mut content_sha256 = [0; 32];
-    hex::decode_to_slice(row.text("content_sha256")?, &mut content_sha256)
-        .map_err(|error| corrupt(format!("content_sha256 holds no hash: {error}")))?;
     let metadata: Map<String, Value> = serde_json::from_str(row.text("metadata")?)
         .map_err(|error| corrupt(format!("metadata holds no JSON object: {error}")))?;
     Ok(DocumentRow {
@@ -335,12 +448,20 @@ fn read_document(row: Row<'_>) -> Result<DocumentRow, StoreError> {
             chunks: row.number("chunks")?,
             bytes: row.large("bytes")?,
             text_bytes: row.large("text_bytes")?,
-            content_sha256,
+            content_sha256: read_hash(row)?,
             created_at: row.time("created_at")?,
             updated_at: row.time("updated_at")?,
             metadata,
         },
     })
+}
+
+/// The column `content_sha256`.
+fn read_hash(row: Row<'_>) -> Result<[u8; 32], StoreError> {
+    let mut hash = [0; 32];
+    hex::decode_to_slice(row.text("content_sha256")?, &mut hash)
+        .map_err(|error| corrupt(format!("content_sha256 holds no hash: {error}")))?;
+    Ok(hash)
 }
 
 /// The column `collection`.

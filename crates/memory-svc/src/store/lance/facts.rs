@@ -98,7 +98,8 @@ impl Inner {
                 }
             }
         }
-        self.facts.upsert("row", self.fact_rows(principal, &written)?).await?;
+        let rows = self.fact_rows(principal, &written)?;
+        self.facts.upsert("row", vec![rows]).await?;
         self.note_write(false);
         Ok(answers)
     }

@@ -55,7 +55,7 @@ pub(super) async fn record(database: &Connection, path: &Path, embedding: &Ident
         Arc::new(Int64Array::from(vec![Timestamp::now().as_microsecond()])),
     ];
     let table = Table::open(database, path, TABLE, schema::meta()).await?;
-    table.append(batch(schema::meta(), columns)?).await
+    table.append(vec![batch(schema::meta(), columns)?]).await
 }
 
 /// The record, if it was written. Asks for no more columns than it needs: a newer version may have others.

@@ -1,5 +1,5 @@
-//! Search: exact cosine over every vector that the filter lets through. No index yet: a flat scan of ten thousand pieces
-//! takes a few milliseconds, and it is never stale.
+//! Search: by cosine similarity of vectors, or by BM25 of words. Indexes ([`super::index`]) make both fast; what they do not
+//! know yet is looked at row by row, so that neither is ever stale.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,12 +11,12 @@ use super::documents::now;
 use super::facts::read_fact;
 use super::predicate::Predicate;
 use super::rows::{Row, rows};
-use super::table::{DISTANCE, Rows, Table};
+use super::table::{DISTANCE, FLAT_BELOW, SCORE, Table};
 use crate::chunk;
 use crate::extract::first_words;
 use crate::fact::Fact;
 use crate::names::Principal;
-use crate::query::{Citation, Filter, Found, Hit, HitKind, Query};
+use crate::query::{By, Citation, Filter, Found, Hit, HitKind, Parts, Query};
 use crate::store::StoreError;
 
 const CHUNK_COLUMNS: [&str; 10] = [
@@ -72,19 +72,12 @@ impl Counts {
     }
 }
 
-/// How many rows a filter lets through.
-enum Count {
-    Known(u64),
-    Asked { key: String, rows: Rows },
-}
-
 impl Inner {
-    pub(super) async fn nearest(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError> {
+    pub(super) async fn search(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError> {
         let Query {
-            vector,
+            by,
             filter,
             limit,
-            min_score,
             vectors,
         } = query;
         let now = now().as_microsecond();
@@ -100,37 +93,40 @@ impl Inner {
         let holding = bounded(Predicate::of(principal), filter).holding(now);
         // Without the time, which would make every count new; a fact that expires meanwhile is still counted.
         let lasting = bounded(Predicate::of(principal), filter).not_ended();
-        let (chunks, facts) = futures::try_join!(
-            async {
-                if !of_documents {
-                    return Ok(None);
-                }
-                let rows = self.chunks.nearest(&visible, &chunk_columns, vector, *limit).await?;
-                Ok(Some((rows, self.count(&self.chunks, "ordinal", &visible).await?)))
-            },
-            async {
-                if !of_facts {
-                    return Ok(None);
-                }
-                let rows = self.facts.nearest(&holding, &fact_columns, vector, *limit).await?;
-                Ok::<_, StoreError>(Some((rows, self.count(&self.facts, "version", &lasting).await?)))
-            },
-        )?;
+        let chunks = async {
+            if !of_documents {
+                return Ok((0, None));
+            }
+            let count = self.count(&self.chunks, "ordinal", &visible).await?;
+            let best = self
+                .chunks
+                .best(&visible, &chunk_columns, by, *limit, count < FLAT_BELOW);
+            Ok((count, Some(best.await?)))
+        };
+        let facts = async {
+            if !of_facts {
+                return Ok::<_, StoreError>((0, None));
+            }
+            let count = self.count(&self.facts, "version", &lasting).await?;
+            let best = self.facts.best(&holding, &fact_columns, by, *limit, count < FLAT_BELOW);
+            Ok((count, Some(best.await?)))
+        };
+        let ((of_chunks, chunks), (of_facts, facts)) = futures::try_join!(chunks, facts)?;
         drop(hidden);
-        let mut found = Found::default();
-        if let Some((nearest, count)) = chunks {
-            found.searched += self.counted(&self.chunks, count).await?;
-            for row in rows(&self.chunks.collect(nearest).await?) {
-                found.hits.push(chunk_hit(row, *vectors)?);
+        let mut found = Found {
+            hits: Vec::new(),
+            searched: of_chunks + of_facts,
+        };
+        if let Some(best) = chunks {
+            for row in rows(&self.chunks.collect(best).await?) {
+                found.hits.push(chunk_hit(row, by, *vectors)?);
             }
         }
-        if let Some((nearest, count)) = facts {
-            found.searched += self.counted(&self.facts, count).await?;
-            for row in rows(&self.facts.collect(nearest).await?) {
-                found.hits.push(fact_hit(row, *vectors)?);
+        if let Some(best) = facts {
+            for row in rows(&self.facts.collect(best).await?) {
+                found.hits.push(fact_hit(row, by, *vectors)?);
             }
         }
-        found.hits.retain(|hit| hit.score >= *min_score);
         // Equal scores: the newer first, so that the order is always the same.
         found
             .hits
@@ -147,42 +143,27 @@ impl Inner {
     ) -> Result<Vec<(Fact, f32)>, StoreError> {
         let which = Predicate::of(principal).holding(now().as_microsecond());
         let columns = [&FACT_COLUMNS[..], &["created_at"]].concat();
+        let by = By::Vector(vector.to_vec());
         let batches = self
             .facts
-            .collect(self.facts.nearest(&which, &columns, vector, limit).await?)
+            .collect(self.facts.best(&which, &columns, &by, limit, false).await?)
             .await?;
-        let facts: Result<Vec<_>, _> = rows(&batches).map(|row| Ok((read_fact(row)?, score(row)?))).collect();
+        let facts: Result<Vec<_>, _> = rows(&batches).map(|row| Ok((read_fact(row)?, cosine(row)?))).collect();
         let mut facts = facts?;
         facts.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.id.cmp(&a.0.id)));
         Ok(facts)
     }
 
-    /// Starts to count what is behind a filter, on the table's present state, unless the number is known.
-    async fn count(&self, table: &Table, column: &str, which: &Predicate) -> Result<Count, StoreError> {
+    /// How many rows a filter lets through, in the table's present state.
+    async fn count(&self, table: &Table, column: &str, which: &Predicate) -> Result<u64, StoreError> {
         let key = format!("{column} {} {}", table.version().await?, which.expr());
-        Ok(match self.counts.get(&key) {
-            Some(count) => Count::Known(count),
-            None => Count::Asked {
-                key,
-                rows: table.scan(Some(which), &[column]).await?,
-            },
-        })
-    }
-
-    async fn counted(&self, table: &Table, count: Count) -> Result<u64, StoreError> {
-        match count {
-            Count::Known(count) => Ok(count),
-            Count::Asked { key, rows } => {
-                let count = table
-                    .collect(rows)
-                    .await?
-                    .iter()
-                    .map(|batch| batch.num_rows() as u64)
-                    .sum();
-                self.counts.set(key, count);
-                Ok(count)
-            }
+        if let Some(count) = self.counts.get(&key) {
+            return Ok(count);
         }
+        let rows = table.read(which, &[column]).await?;
+        let count = rows.iter().map(|batch| batch.num_rows() as u64).sum();
+        self.counts.set(key, count);
+        Ok(count)
     }
 }
 
@@ -204,18 +185,30 @@ fn bounded(mut which: Predicate, filter: &Filter) -> Predicate {
 }
 
 /// Cosine similarity: rounding may carry the distance a little out of its range.
-fn score(row: Row<'_>) -> Result<f32, StoreError> {
+fn cosine(row: Row<'_>) -> Result<f32, StoreError> {
     Ok((1.0 - row.fraction(DISTANCE)?).clamp(-1.0, 1.0))
 }
 
-fn chunk_hit(row: Row<'_>, vector: bool) -> Result<Hit, StoreError> {
+fn score(row: Row<'_>, by: &By) -> Result<(f32, Parts), StoreError> {
+    let mut parts = Parts::default();
+    let (score, part) = match by {
+        By::Vector(_) => (cosine(row)?, &mut parts.dense),
+        By::Words(_) => (row.fraction(SCORE)?, &mut parts.text),
+    };
+    *part = Some(score);
+    Ok((score, parts))
+}
+
+fn chunk_hit(row: Row<'_>, by: &By, vector: bool) -> Result<Hit, StoreError> {
+    let (score, parts) = score(row, by)?;
     let text = row.long_text("text")?;
     let shown = chunk::trimmed(text, 0..text.len());
     let start = row.large("start")?;
     Ok(Hit {
         id: row.id("id")?,
         kind: HitKind::Document,
-        score: score(row)?,
+        score,
+        parts,
         created_at: row.time("created_at")?,
         citation: Citation {
             document: row.id("document")?,
@@ -230,12 +223,14 @@ fn chunk_hit(row: Row<'_>, vector: bool) -> Result<Hit, StoreError> {
     })
 }
 
-fn fact_hit(row: Row<'_>, vector: bool) -> Result<Hit, StoreError> {
+fn fact_hit(row: Row<'_>, by: &By, vector: bool) -> Result<Hit, StoreError> {
+    let (score, parts) = score(row, by)?;
     let fact = read_fact(row)?;
     Ok(Hit {
         id: fact.id,
         kind: HitKind::Fact,
-        score: score(row)?,
+        score,
+        parts,
         created_at: fact.created_at,
         citation: Citation {
             document: fact.id,

@@ -120,6 +120,17 @@ pub(super) fn facts(dimension: usize) -> SchemaRef {
     ])
 }
 
+/// `id` is unique; `path` is absolute, as a `file:` URL.
+pub(super) fn watches() -> SchemaRef {
+    schema(vec![
+        text("id"),
+        text("principal"),
+        text("collection"),
+        text("path"),
+        time("created_at"),
+    ])
+}
+
 /// (`principal`, `name`) is unique.
 pub(super) fn collections() -> SchemaRef {
     schema(vec![

@@ -5,17 +5,27 @@ use std::path::{Path, PathBuf};
 use arrow_array::{RecordBatch, RecordBatchIterator};
 use arrow_schema::SchemaRef;
 use futures::TryStreamExt;
+use lancedb::index::scalar::FullTextSearchQuery;
 use lancedb::query::{ColumnOrdering, ExecutableQuery, Query, QueryBase, Select};
 use lancedb::table::{CompactionOptions, OptimizeAction};
 use lancedb::{Connection, DistanceType};
 
 use super::predicate::Predicate;
+use crate::query::By;
 use crate::store::StoreError;
 
 /// Rows that a file should have: enough to read fast, few enough that joining small files rewrites little.
 const ROWS_PER_FILE: usize = 16_384;
+/// Partitions of an index by vector that are looked at, at least; more where they hold too few rows that a filter lets through.
+const PROBES: usize = 20;
+/// Candidates of an index by vector for each row wanted, which their vectors themselves then rank.
+const REFINE: u32 = 3;
+/// Where a filter lets fewer rows through, each is looked at: an index would find some of them.
+pub(super) const FLAT_BELOW: u64 = 10_000;
 /// The column that a nearest-neighbour search adds: cosine distance, 0 to 2.
 pub(super) const DISTANCE: &str = "_distance";
+/// The column that a search by words adds: BM25.
+pub(super) const SCORE: &str = "_score";
 
 /// A table.
 pub(super) struct Table {
@@ -112,7 +122,12 @@ impl Table {
         Ok(table)
     }
 
-    fn failed(&self, doing: &'static str) -> impl FnOnce(lancedb::Error) -> StoreError {
+    /// The table itself, for its indexes.
+    pub(super) fn table(&self) -> &lancedb::Table {
+        &self.table
+    }
+
+    pub(super) fn failed(&self, doing: &'static str) -> impl FnOnce(lancedb::Error) -> StoreError {
         move |error| failed(&self.path, doing, error)
     }
 
@@ -129,8 +144,8 @@ impl Table {
             .map_err(self.failed("read a table's version"))
     }
 
-    /// Appends rows: one commit.
-    pub(super) async fn append(&self, rows: RecordBatch) -> Result<(), StoreError> {
+    /// Appends rows, of which there are some: one commit.
+    pub(super) async fn append(&self, rows: Vec<RecordBatch>) -> Result<(), StoreError> {
         self.table
             .add(rows)
             .execute()
@@ -140,12 +155,14 @@ impl Table {
     }
 
     /// Replaces rows with the same `key` and appends the others: one commit.
-    pub(super) async fn upsert(&self, key: &str, rows: RecordBatch) -> Result<(), StoreError> {
-        let schema = rows.schema();
+    pub(super) async fn upsert(&self, key: &str, rows: Vec<RecordBatch>) -> Result<(), StoreError> {
+        let Some(schema) = rows.first().map(RecordBatch::schema) else {
+            return Ok(());
+        };
         let mut merge = self.table.merge_insert(&[key]);
         merge.when_matched_update_all(None).when_not_matched_insert_all();
         merge
-            .execute(Box::new(RecordBatchIterator::new([Ok(rows)], schema)))
+            .execute(Box::new(RecordBatchIterator::new(rows.into_iter().map(Ok), schema)))
             .await
             .map_err(self.failed("replaced rows"))?;
         Ok(())
@@ -189,22 +206,40 @@ impl Table {
         self.collect(self.start(query).await?).await
     }
 
-    /// Asks for the rows nearest to a vector, by cosine distance; [`DISTANCE`] says how near.
-    pub(super) async fn nearest(
+    /// Asks for the rows that fit best: nearest to a vector by cosine distance, which [`DISTANCE`] says, or best by words,
+    /// which [`SCORE`] says. `few`: so few rows match (less than [`FLAT_BELOW`]) that each is to be looked at.
+    pub(super) async fn best(
         &self,
         which: &Predicate,
         columns: &[&str],
-        vector: &[f32],
+        by: &By,
         limit: usize,
+        few: bool,
     ) -> Result<Rows, StoreError> {
-        let columns: Vec<&str> = columns.iter().copied().chain([DISTANCE]).collect();
-        let query = self
-            .query(Some(which), &columns)
-            .limit(limit)
-            .nearest_to(vector)
-            .map_err(self.failed("read a query vector"))?
-            .distance_type(DistanceType::Cosine);
-        self.start(query).await
+        let added = match by {
+            By::Vector(_) => DISTANCE,
+            By::Words(_) => SCORE,
+        };
+        let columns: Vec<&str> = columns.iter().copied().chain([added]).collect();
+        let query = self.query(Some(which), &columns).limit(limit);
+        match by {
+            By::Vector(vector) => {
+                let query = query
+                    .nearest_to(vector.as_slice())
+                    .map_err(self.failed("read a query vector"))?;
+                let mut query = query.distance_type(DistanceType::Cosine).refine_factor(REFINE);
+                query = query.minimum_nprobes(PROBES).map_err(self.failed("set its effort"))?;
+                query = query.maximum_nprobes(None).map_err(self.failed("set its effort"))?;
+                if few {
+                    query = query.bypass_vector_index();
+                }
+                self.start(query).await
+            }
+            By::Words(text) => {
+                let words = FullTextSearchQuery::new(text.clone());
+                self.start(query.full_text_search(words)).await
+            }
+        }
     }
 
     fn query(&self, which: Option<&Predicate>, columns: &[&str]) -> Query {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Inner;
 use super::predicate::Predicate;
 use super::rows::rows;
+use super::table::Table;
 use crate::store::{Backlog, StoreError};
 
 impl Inner {
@@ -56,6 +57,16 @@ impl Inner {
         Ok(())
     }
 
+    fn tables(&self) -> [&Table; 5] {
+        [
+            &self.documents,
+            &self.chunks,
+            &self.facts,
+            &self.collections,
+            &self.watches,
+        ]
+    }
+
     pub(super) async fn compact(&self) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
         // No write runs, so whatever is hidden now is what a failed one left.
@@ -63,7 +74,7 @@ impl Inner {
         self.drop_chunks(&strays).await?;
         let done = *self.backlog.borrow();
         let erase = done.erased || !strays.is_empty();
-        for table in [&self.documents, &self.chunks, &self.facts, &self.collections] {
+        for table in self.tables() {
             table.compact(erase).await?;
         }
         // Writes wait for the lock, so none came meanwhile.
@@ -73,7 +84,7 @@ impl Inner {
 
     pub(super) async fn prune(&self, retain: Duration) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
-        for table in [&self.documents, &self.chunks, &self.facts, &self.collections] {
+        for table in self.tables() {
             table.prune(retain).await?;
         }
         Ok(())

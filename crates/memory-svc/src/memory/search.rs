@@ -1,0 +1,167 @@
+//! Finding: by meaning, by words, or by both; then what [`ranking`] makes of the candidates.
+
+use std::time::Instant;
+
+use futures::future::try_join;
+use jiff::Timestamp;
+
+use super::Memory;
+use crate::error::Error;
+use crate::names::Principal;
+use crate::query::{By, Found, Hit, MAX_HITS, Mode, Probe, Query, SearchRequest};
+use crate::ranking;
+
+/// Candidates for each hit wanted, of each way of finding: some fall to the ranking.
+const CANDIDATES_PER_HIT: usize = 4;
+/// Fewest candidates of each way of finding.
+const LEAST_CANDIDATES: usize = 40;
+
+/// A request, checked.
+struct Checked {
+    by: Vec<By>,
+    mode: Mode,
+    limit: usize,
+    min_score: f32,
+    diversity: f32,
+}
+
+impl Memory {
+    /// Finds the pieces that fit a text or a vector best.
+    pub async fn search(&self, principal: &Principal, request: SearchRequest) -> Result<Found, Error> {
+        let started = Instant::now();
+        let filter = request.filter.clone();
+        let checked = self.checked(request).await?;
+        let candidates = (checked.limit * CANDIDATES_PER_HIT).max(LEAST_CANDIDATES);
+        let query = |by: &By| Query {
+            by: by.clone(),
+            filter: filter.clone(),
+            limit: candidates,
+            vectors: true,
+        };
+        let found = match checked.by.as_slice() {
+            [meaning @ By::Vector(vector), words] => {
+                let (meaning, words) = (query(meaning), query(words));
+                let (dense, text) = try_join(
+                    self.store().search(principal, &meaning),
+                    self.store().search(principal, &words),
+                )
+                .await?;
+                Found {
+                    hits: ranking::fuse(dense.hits, text.hits, vector),
+                    searched: dense.searched,
+                }
+            }
+            [by, ..] => self.store().search(principal, &query(by)).await?,
+            [] => Found::default(),
+        };
+        let found = Found {
+            hits: self.ranked(found.hits, &checked),
+            ..found
+        };
+        self.0.figures.searched(started.elapsed());
+        Ok(found)
+    }
+
+    /// What of the candidates is shown, in which order.
+    fn ranked(&self, mut hits: Vec<Hit>, checked: &Checked) -> Vec<Hit> {
+        hits.retain(|hit| ranking::is_near_enough(hit, checked.mode, checked.min_score));
+        let half_life = self.0.config.search.fact_half_life();
+        ranking::let_facts_age(&mut hits, Timestamp::now(), half_life);
+        ranking::sort(&mut hits);
+        let mut hits = ranking::without_copies(hits);
+        if checked.diversity > 0.0 {
+            hits = ranking::diversify(hits, checked.limit, checked.diversity);
+        }
+        hits.truncate(checked.limit);
+        hits
+    }
+
+    async fn checked(&self, request: SearchRequest) -> Result<Checked, Error> {
+        let defaults = &self.0.config.search;
+        let limit = request.limit.unwrap_or(defaults.limit);
+        if !(1..=MAX_HITS).contains(&limit) {
+            let message = format!(
+                "{limit} hits are too many: 1 to {MAX_HITS} is wanted, 0 means {}",
+                defaults.limit
+            );
+            return Err(Error::invalid("limit", "BAD_LIMIT", message));
+        }
+        if !(0.0..=1.0).contains(&request.diversity) {
+            let message = format!("diversity is 0.0 to 1.0, found {}", request.diversity);
+            return Err(Error::invalid("diversity", "BAD_DIVERSITY", message));
+        }
+        let min_score = request.min_score.unwrap_or(defaults.min_score);
+        if !(-1.0..=1.0).contains(&min_score) {
+            let message = format!("min_score is a cosine, -1.0 to 1.0, found {min_score}");
+            return Err(Error::invalid("min_score", "BAD_MIN_SCORE", message));
+        }
+        let (mode, by) = match (request.probe, request.mode) {
+            (Probe::Vector(vector), None | Some(Mode::Dense)) => {
+                (Mode::Dense, vec![By::Vector(self.checked_vector(vector)?)])
+            }
+            (Probe::Vector(_), Some(_)) => {
+                let message = "a vector has no words: SEARCH_MODE_DENSE is wanted, or a text";
+                return Err(Error::invalid("mode", "BAD_MODE", message));
+            }
+            (Probe::Text(text), mode) => {
+                self.check_query(&text)?;
+                let mode = mode.unwrap_or(defaults.mode);
+                let by = match mode {
+                    Mode::Dense => vec![By::Vector(self.embed_query(text).await?)],
+                    Mode::Text => vec![By::Words(text)],
+                    Mode::Hybrid => vec![By::Vector(self.embed_query(text.clone()).await?), By::Words(text)],
+                };
+                (mode, by)
+            }
+        };
+        Ok(Checked {
+            by,
+            mode,
+            limit,
+            min_score,
+            diversity: request.diversity,
+        })
+    }
+
+    fn check_query(&self, text: &str) -> Result<(), Error> {
+        let most = self.0.config.search.max_query_chars;
+        let length = text.chars().count();
+        if text.trim().is_empty() {
+            return Err(Error::invalid("text", "EMPTY_QUERY", "the query is empty"));
+        }
+        if length > most {
+            let message =
+                format!("the query has {length} characters; {most} are allowed (memory.search.max_query_chars)");
+            return Err(Error::invalid("text", "QUERY_TOO_LONG", message));
+        }
+        Ok(())
+    }
+
+    async fn embed_query(&self, text: String) -> Result<Vec<f32>, Error> {
+        let started = Instant::now();
+        let vector = self.0.embeddings.query(text).await?;
+        self.0.figures.embedded_query(started.elapsed());
+        Ok(vector)
+    }
+
+    fn checked_vector(&self, mut vector: Vec<f32>) -> Result<Vec<f32>, Error> {
+        let identity = self.0.embeddings.identity();
+        let bad = |reason, message: String| Err(Error::invalid("vector", reason, message));
+        if vector.len() != identity.dimension {
+            let message = format!(
+                "the vector has {} components; vectors of {identity} are wanted",
+                vector.len()
+            );
+            return bad("BAD_DIMENSION", message);
+        }
+        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+        if !length.is_normal() {
+            return bad(
+                "BAD_VECTOR",
+                "the vector has no direction: finite components, not all 0, are wanted".into(),
+            );
+        }
+        vector.iter_mut().for_each(|x| *x /= length);
+        Ok(vector)
+    }
+}

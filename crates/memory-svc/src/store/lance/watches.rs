@@ -1,0 +1,66 @@
+//! Watched folders.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Int64Array, StringArray};
+use url::Url;
+use uuid::Uuid;
+
+use super::Inner;
+use super::documents::read_collection;
+use super::predicate::Predicate;
+use super::rows::{batch, corrupt, rows};
+use super::schema;
+use crate::names::Principal;
+use crate::store::StoreError;
+use crate::watch::Watch;
+
+const COLUMNS: [&str; 5] = ["id", "principal", "collection", "path", "created_at"];
+
+impl Inner {
+    pub(super) async fn read_watches(&self) -> Result<Vec<Watch>, StoreError> {
+        let batches = self.watches.collect(self.watches.scan(None, &COLUMNS).await?).await?;
+        let watches = rows(&batches).map(|row| {
+            let path: Url = row.parsed("path")?;
+            Ok(Watch {
+                id: row.id("id")?,
+                principal: Principal::new(row.text("principal")?).map_err(|error| corrupt(error.to_string()))?,
+                collection: read_collection(row)?,
+                path: path
+                    .to_file_path()
+                    .map_err(|()| corrupt(format!("column path holds `{path}`")))?,
+                created_at: row.time("created_at")?,
+            })
+        });
+        watches.collect()
+    }
+
+    pub(super) async fn add_watch(&self, watch: &Watch) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
+        self.ensure_collection(&watch.principal, &watch.collection).await?;
+        let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
+        let columns = vec![
+            text(&watch.id.to_string()),
+            text(watch.principal.as_str()),
+            text(watch.collection.as_str()),
+            text(&watch.uri()),
+            Arc::new(Int64Array::from(vec![watch.created_at.as_microsecond()])),
+        ];
+        self.watches.append(vec![batch(schema::watches(), columns)?]).await?;
+        self.note_write(false);
+        Ok(())
+    }
+
+    pub(super) async fn remove_watch(&self, principal: &Principal, id: Uuid) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
+        let which = Predicate::of(principal).is("id", &id.to_string());
+        if self.watches.delete(&which).await? == 0 {
+            return Err(StoreError::NotFound {
+                what: "watch",
+                name: id.to_string(),
+            });
+        }
+        self.note_write(true);
+        Ok(())
+    }
+}
