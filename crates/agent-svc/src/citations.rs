@@ -121,10 +121,15 @@ pub fn is_named(reply: &str, source: &Source) -> bool {
 
 /// A title as it is said aloud. One that is only the beginning of the text is no name that anybody gave: a few words will
 /// do to recognise it.
-fn said_title(source: &Source) -> String {
+fn said_title(source: &Source, english: bool) -> String {
     let by_itself = plain(&source.text).starts_with(plain(&source.title).trim_end());
     let chars = if by_itself { SELF_TITLE_CHARS } else { TITLE_CHARS };
-    format!("“{}”", title_of(source.title.trim_end_matches(['.', '…']), chars))
+    let title = format!("“{}”", title_of(source.title.trim_end_matches(['.', '…']), chars));
+    match source.page {
+        0 => title,
+        page if english => format!("page {page} of {title}"),
+        page => format!("{title}, {page}"),
+    }
 }
 
 /// Lower case words between single spaces, with a space at both ends.
@@ -143,14 +148,14 @@ pub fn attribution(reply: &str, used: &[&Source], locale: &str) -> Option<String
     if used.iter().any(|source| is_named(reply, source)) {
         return None;
     }
+    let english = locale.is_empty() || locale == "en" || locale.starts_with("en-");
     let mut titles: Vec<String> = Vec::new();
     for source in used.iter().filter(|source| !source.title.trim().is_empty()) {
-        let title = said_title(source);
+        let title = said_title(source, english);
         if !titles.contains(&title) {
             titles.push(title);
         }
     }
-    let english = locale.is_empty() || locale == "en" || locale.starts_with("en-");
     match (titles.as_slice(), used) {
         (_, []) => None,
         ([], [source, ..]) if english && source.is_fact => Some("You told me that.".into()),
@@ -274,6 +279,15 @@ mod tests {
         assert_eq!(
             attribution("…", &[&notes[0]], "en").as_deref(),
             Some("I have that from “Spare keys”.")
+        );
+        notes[0].page = 12;
+        assert_eq!(
+            attribution("…", &[&notes[0]], "en").as_deref(),
+            Some("I have that from page 12 of “Spare keys”.")
+        );
+        assert_eq!(
+            attribution("…", &[&notes[0]], "de").as_deref(),
+            Some("(“Spare keys”, 12)")
         );
     }
 

@@ -190,9 +190,11 @@ pub fn source(number: u32, hit: memory::Hit) -> Source {
     let is_fact = hit.kind() == memory::HitKind::Fact;
     let citation = hit.citation.unwrap_or_default();
     let range = citation.range.unwrap_or_default();
+    // How the ways of finding were fused says how it compares with the other pieces, not how much it is about the question.
+    let similarity = hit.parts.and_then(|parts| parts.dense);
     Source {
         number,
-        score: hit.score,
+        score: similarity.unwrap_or(hit.score),
         is_fact,
         document: citation.document,
         title: citation.title,

@@ -3,7 +3,7 @@
 //!
 //! A tour, in the order of a turn: `grpc.rs` decodes a Converse stream and gives it to a session (`converse.rs`), which
 //! keeps the turn that runs and the reply that is prepared for what may be said next. A reply comes about in `reply.rs`:
-//! memory is searched (`upstream.rs`), the messages are put together (`prompt.rs`) with the time of day (`clock.rs`), the
+//! memory is searched (`recall.rs`, `upstream.rs`), the messages are put together (`prompt.rs`) with the time of day (`clock.rs`), the
 //! model's text is cleaned as it arrives (`cleaner.rs`), and what it rests on is found and named (`citations.rs`). Turns are
 //! written down before and after in `store.rs`. `convert.rs` alone knows both the wire and these types.
 
@@ -20,6 +20,7 @@ pub mod error;
 pub mod gauges;
 pub mod grpc;
 pub mod prompt;
+pub mod recall;
 pub mod reply;
 pub mod store;
 pub mod upstream;

@@ -17,10 +17,11 @@ use crate::citations;
 use crate::cleaner::Cleaner;
 use crate::clock;
 use crate::config::Config;
-use crate::dialogue::{Finish, Key, Mode, Settings, Source, Usage};
+use crate::dialogue::{Exchange, Finish, Key, Mode, Settings, Source, Usage};
 use crate::error::Error;
 use crate::gauges::Gauges;
 use crate::prompt::{Prompt, Style};
+use crate::recall;
 use crate::store::Store;
 use crate::upstream::{Ask, Generated, Llm, Memory};
 
@@ -154,15 +155,17 @@ fn steps(
     async_stream::try_stream! {
         let config = &mind.config;
         let settings = &question.settings;
+        let history = mind.store.history(&question.key, config.max_history_turns).await?;
         let mut notes = None;
         if settings.recalls && config.max_recalled > 0 {
             yield Step::Recalling;
-            let found = mind.memory.search(&request, &question.text, config.max_recalled, config.min_recall_score);
+            let query = recall::query(&question.text, &history);
+            let found = mind.memory.search(&request, &query, config.max_recalled, config.min_recall_score);
             notes = Some(found.await?);
             yield Step::Recalled;
         }
         yield Step::Thinking;
-        let prompt = prompt(&mind, &request, &question, notes).await?;
+        let prompt = prompt(&mind, &request, &question, history, notes).await?;
         let ask = Ask {
             model: settings.model.clone(),
             messages: prompt.messages(),
@@ -213,6 +216,7 @@ async fn prompt(
     mind: &Mind,
     request: &RequestContext,
     question: &Question,
+    history: Vec<Exchange>,
     notes: Option<Vec<Source>>,
 ) -> Result<Prompt, Error> {
     let (config, settings) = (&mind.config, &question.settings);
@@ -223,7 +227,7 @@ async fn prompt(
     };
     let mut prompt = Prompt {
         system: style.system_message(settings.mode, &settings.locale),
-        history: mind.store.history(&question.key, config.max_history_turns).await?,
+        history,
         recalled: notes.is_some(),
         notes: notes.unwrap_or_default(),
         question: question.text.trim().to_owned(),

@@ -202,9 +202,10 @@ impl Memory {
             query: Some(search_request::Query::Text(
                 question.chars().take(QUERY_CHARS).collect(),
             )),
-            mode: SearchMode::Dense.into(),
+            mode: SearchMode::Hybrid.into(),
             limit,
             min_score: Some(min_score),
+            explain: true,
             ..SearchRequest::default()
         };
         let found = self

@@ -55,6 +55,7 @@ fn router(gateway: Arc<Gateway>) -> axum::Router {
         .route("/speak", post(rest::speech::speak))
         .route("/search", get(rest::documents::search))
         .route("/documents", get(rest::documents::list).post(rest::documents::put))
+        .route("/documents/{id}/passage", get(rest::documents::passage))
         .route(
             "/documents/{id}",
             get(rest::documents::get).delete(rest::documents::delete),

@@ -66,6 +66,18 @@ impl Upstreams {
         .await
     }
 
+    /// A passage of a document.
+    pub(crate) async fn get_passage(
+        &self,
+        caller: &RequestContext,
+        request: memory::GetPassageRequest,
+    ) -> Result<memory::GetPassageResponse, UpstreamError> {
+        self.memory_call(caller, request, |mut client, request| async move {
+            client.get_passage(request).await
+        })
+        .await
+    }
+
     /// A page of documents.
     pub(crate) async fn list_documents(
         &self,

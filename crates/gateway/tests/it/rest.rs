@@ -332,6 +332,18 @@ async fn documents_come_and_go_and_are_found() {
         (&json!("Keys"), 1)
     );
     assert_eq!(world.memory.searches()[0].principal(), Some("local"));
+    let passage = get(world.http, &format!("/documents/{id}/passage?start=4&end=14"))
+        .await
+        .json();
+    assert_eq!(passage["text"], "spare keys");
+    assert_eq!(passage["document"]["title"], "Keys");
+    let whole = get(world.http, &format!("/documents/{id}/passage")).await.json();
+    assert_eq!(whole["text"], "The spare keys hang behind the door.");
+    assert_eq!(get(world.http, "/documents/x/passage").await.status, 404);
+    assert_eq!(
+        get(world.http, &format!("/documents/{id}/passage?from=1")).await.status,
+        400
+    );
     let gone = ask(world.http, "DELETE", &format!("/documents/{id}"), &[], b"").await;
     assert_eq!((gone.status, gone.json()), (200, json!({ "deleted": 1 })));
     world.memory.set_hits(vec![hit("Notes", "Something.", 0.5)]);

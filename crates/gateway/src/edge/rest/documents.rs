@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use solo_proto::memory::v1::{
-    DeleteDocumentsRequest, Document, DocumentHeader, GetDocumentRequest, Hit, ListDocumentsRequest, SearchRequest,
-    search_request,
+    DeleteDocumentsRequest, Document, DocumentHeader, GetDocumentRequest, GetPassageRequest, Hit, ListDocumentsRequest,
+    SearchRequest, TextRange, search_request,
 };
 
 use crate::error::Error;
@@ -52,11 +52,15 @@ struct Found {
     uri: String,
     page: u32,
     heading: String,
+    /// Bytes of the document's text, for `/documents/{document}/passage`.
+    start: u64,
+    end: u64,
 }
 
 impl From<Hit> for Found {
     fn from(hit: Hit) -> Self {
         let citation = hit.citation.unwrap_or_default();
+        let range = citation.range.unwrap_or_default();
         let source = if citation.title.is_empty() {
             citation.uri.clone()
         } else {
@@ -71,6 +75,8 @@ impl From<Hit> for Found {
             uri: citation.uri,
             page: citation.page,
             heading: citation.heading,
+            start: range.start,
+            end: range.end,
         }
     }
 }
@@ -172,7 +178,7 @@ pub(in crate::edge) async fn put(
         "" | "application/x-www-form-urlencoded" | "multipart/form-data" => {
             return Err(Error::invalid(
                 "UNSUPPORTED_MEDIA_TYPE",
-                "content-type must say what the document is: application/json with {\"text\": …}, text/plain or text/markdown",
+                "content-type must say what the document is: application/json with {\"text\": …}, text/plain, application/pdf …",
             ));
         }
         _ => (about, media_type, super::body(&gateway, request.into_body()).await?),
@@ -195,7 +201,11 @@ pub(in crate::edge) async fn put(
     };
     let document = done.document.unwrap_or_default();
     let location = [("location", format!("/documents/{}", document.id))];
-    let body = serde_json::json!({ "document": as_json(&document), "unchanged": done.unchanged });
+    let body = serde_json::json!({
+        "document": as_json(&document),
+        "unchanged": done.unchanged,
+        "warnings": done.warnings,
+    });
     Ok((status, location, Json(body)).into_response())
 }
 
@@ -209,6 +219,41 @@ pub(in crate::edge) async fn get(
         .get_document(&gateway.caller(), GetDocumentRequest { id })
         .await?;
     Ok(Json(as_json(&found.document.unwrap_or_default())).into_response())
+}
+
+/// Which passage to show.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::edge) struct PassageQuery {
+    /// First byte of the document's text. Neither is given: from its beginning, up to what is shown at once.
+    start: Option<u64>,
+    /// One past the last byte.
+    end: Option<u64>,
+    /// Bytes to show on both sides, 0 to 10,000.
+    context: u32,
+}
+
+/// A passage of a document, as citations name it: `{document, text, range}`.
+pub(in crate::edge) async fn passage(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    asked: Asked<PassageQuery>,
+) -> Result<Response, Error> {
+    let PassageQuery { start, end, context } = query(asked)?;
+    let range = match (start, end) {
+        (None, None) => None,
+        (start, end) => Some(TextRange {
+            start: start.unwrap_or(0),
+            end: end.unwrap_or(u64::MAX),
+        }),
+    };
+    let request = GetPassageRequest {
+        document_id: id,
+        range,
+        context_bytes: context,
+    };
+    let found = gateway.upstreams.get_passage(&gateway.caller(), request).await?;
+    Ok(Json(json::plain("solo.memory.v1.GetPassageResponse", &found)).into_response())
 }
 
 /// Deletes a document.
