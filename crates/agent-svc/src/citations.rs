@@ -54,7 +54,7 @@ fn rests_on(asked: &HashSet<String>, said: &HashSet<String>, piece: &str) -> boo
 }
 
 /// The words of a text that carry meaning: lower case, without plural s and ordinal endings.
-fn content_words(text: &str) -> HashSet<String> {
+pub(crate) fn content_words(text: &str) -> HashSet<String> {
     text.to_lowercase()
         .replace(['\'', '’'], " ")
         .split(|character: char| !character.is_alphanumeric())

@@ -24,6 +24,7 @@ pub struct Config {
     pub temperature: f32,
     pub max_recalled: u32,
     pub min_recall_score: f32,
+    pub learn_facts: bool,
     pub max_history_turns: u32,
     pub turn_deadline_ms: u64,
     pub recall_deadline_ms: u64,

@@ -25,6 +25,7 @@ use crate::dialogue::{Key, Settings};
 use crate::error::Error;
 use crate::gauges::Figure;
 use crate::reply::{Mind, Preparation, Question, Taken};
+use crate::wishes::{self, Wish};
 use draft::{Draft, prepare};
 use outbox::Outbox;
 use turn::Turn;
@@ -69,6 +70,8 @@ struct Session {
     drafts: u32,
     /// A draft that came while a turn ran: its history is not complete before that turn is.
     waiting: Option<String>,
+    /// True when the turn before asked whether everything is really to be deleted.
+    asked_to_delete: bool,
 }
 
 /// Holds a dialogue until its client is done or gone, or the service drains. `Err` of `inbound` means that the client went
@@ -154,6 +157,7 @@ impl Session {
             draft: None,
             drafts: 0,
             waiting: None,
+            asked_to_delete: false,
         };
         session
             .tell(
@@ -253,7 +257,11 @@ impl Session {
             self.mind.gauges.add(Figure::Adopted, 1);
         }
         let deadline = self.deadline();
-        let preparation = draft.map_or_else(|| self.prepare(&text, max_tokens, deadline), |draft| draft.preparation);
+        let preparation = match (self.wish(&text), draft) {
+            (Some(wish), _) => self.grant(id, wish, deadline),
+            (None, Some(draft)) => draft.preparation,
+            (None, None) => self.prepare(&text, max_tokens, deadline),
+        };
         let running = self.mind.gauges.enter(Figure::Running);
         self.turn = Some(Turn::new(
             id.to_owned(),
@@ -297,6 +305,19 @@ impl Session {
             _ if chars > limit => Err(Error::TextTooLong { chars, limit }),
             _ => Ok(()),
         }
+    }
+
+    /// What is wanted of the memory itself. Everything is deleted only when that was asked a turn before.
+    fn wish(&mut self, text: &str) -> Option<Wish> {
+        let asked = std::mem::take(&mut self.asked_to_delete);
+        let wish = wishes::wish(text).filter(|wish| self.settings.recalls && (*wish != Wish::Confirm || asked))?;
+        self.asked_to_delete = wish == Wish::DeleteEverything;
+        Some(wish)
+    }
+
+    fn grant(&self, turn: &str, wish: Wish, deadline: Instant) -> Preparation {
+        let request = self.request.within(deadline.saturating_duration_since(Instant::now()));
+        Preparation::grant(Arc::clone(&self.mind), request, self.key.clone(), turn.to_owned(), wish)
     }
 
     fn prepare(&self, text: &str, max_tokens: u32, deadline: Instant) -> Preparation {

@@ -1,6 +1,8 @@
 //! Wire ↔ domain: the only file that knows both.
 
 use jiff::Timestamp;
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct};
 use solo_proto::agent::v1 as pb;
 use solo_proto::llm::v1 as llm;
 use solo_proto::memory::v1 as memory;
@@ -12,7 +14,7 @@ use crate::converse::{Done, Incoming, Outgoing, Said, Stage};
 use crate::dialogue::{Dialogue, Finish, Mode, Settings, Source, Turn, TurnState, Usage};
 use crate::error::Error;
 use crate::prompt::{Message, Speaker};
-use crate::upstream::Generated;
+use crate::upstream::{Change, Generated, KnownFact};
 
 /// Longest identifier that a client may choose.
 const ID_CHARS: usize = 64;
@@ -205,6 +207,75 @@ pub fn source(number: u32, hit: memory::Hit) -> Source {
         end: range.end,
         text: hit.text,
     }
+}
+
+/// A fact near a text.
+pub fn near_fact(near: memory::ScoredFact) -> Option<KnownFact> {
+    Some(known_fact(near.fact?, near.score))
+}
+
+/// A fact as memory-svc has it.
+pub fn known_fact(fact: memory::Fact, likeness: f32) -> KnownFact {
+    KnownFact {
+        id: fact.id,
+        version: fact.version,
+        text: fact.text,
+        provenance: fact.provenance,
+        likeness,
+    }
+}
+
+/// A change of facts, learnt at `provenance`.
+pub fn fact_change(change: Change, provenance: &str) -> memory::FactChange {
+    use memory::fact_change::Change as Asked;
+    let fact = |text: String| memory::Fact {
+        text,
+        // The person said so.
+        confidence: 1.0,
+        provenance: provenance.to_owned(),
+        ..memory::Fact::default()
+    };
+    let change = match change {
+        Change::Add(text) => Asked::Add(fact(text)),
+        Change::Supersede(known, text) => Asked::Supersede(memory::SupersedeFact {
+            id: known.id,
+            expected_version: known.version,
+            fact: Some(fact(text)),
+        }),
+        Change::Retract(known) => Asked::Retract(memory::RetractFact {
+            id: known.id,
+            expected_version: known.version,
+        }),
+    };
+    memory::FactChange { change: Some(change) }
+}
+
+/// A JSON schema that an answer must satisfy.
+pub fn json_schema(schema: serde_json::Value) -> llm::ResponseFormat {
+    let fields = match value(schema).kind {
+        Some(Kind::StructValue(fields)) => fields,
+        _ => Struct::default(),
+    };
+    llm::ResponseFormat {
+        format: Some(llm::response_format::Format::JsonSchema(fields)),
+    }
+}
+
+fn value(json: serde_json::Value) -> prost_types::Value {
+    use serde_json::Value as Json;
+    let kind = match json {
+        Json::Null => Kind::NullValue(0),
+        Json::Bool(value) => Kind::BoolValue(value),
+        Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
+        Json::String(text) => Kind::StringValue(text),
+        Json::Array(list) => Kind::ListValue(ListValue {
+            values: list.into_iter().map(value).collect(),
+        }),
+        Json::Object(object) => Kind::StructValue(Struct {
+            fields: object.into_iter().map(|(key, json)| (key, value(json))).collect(),
+        }),
+    };
+    prost_types::Value { kind: Some(kind) }
 }
 
 /// A message for the model.

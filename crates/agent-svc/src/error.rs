@@ -64,6 +64,12 @@ pub enum Error {
     /// A service that is called failed.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// The model did not answer as it was asked to.
+    #[error("the model's answer is not what was asked for: {problem}")]
+    BadAnswer {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The database failed.
     #[error("the database of dialogues failed")]
     Store(#[from] sqlx::Error),
@@ -91,6 +97,11 @@ impl Error {
         }
     }
 
+    /// True when a fact was changed or ended by somebody else meanwhile: it can be read again.
+    pub fn is_fact_changed(&self) -> bool {
+        matches!(self, Self::Upstream(error) if error.code() == ErrorCode::FailedPrecondition || error.reason() == "FACT_NOT_FOUND")
+    }
+
     /// True when llm-svc went away: what it had not said yet can be asked again.
     pub fn is_llm_gone(&self) -> bool {
         match self {
@@ -113,7 +124,7 @@ impl ServiceError for Error {
             Self::DialogueNotFound(_) | Self::TurnNotFound(_) | Self::ActionNotFound(_) => ErrorCode::NotFound,
             Self::TurnExists(_) => ErrorCode::AlreadyExists,
             Self::Interrupted => ErrorCode::Cancelled,
-            Self::EmptyReply | Self::BrokenOff => ErrorCode::Unavailable,
+            Self::EmptyReply | Self::BrokenOff | Self::BadAnswer { .. } => ErrorCode::Unavailable,
             Self::Upstream(error) => error.code(),
             Self::Store(_) | Self::Corrupt { .. } => ErrorCode::Internal,
             Self::NotBuilt(_) => ErrorCode::Unimplemented,
@@ -134,6 +145,7 @@ impl ServiceError for Error {
             Self::PromptTooLong { .. } => "PROMPT_TOO_LONG",
             Self::EmptyReply => "EMPTY_REPLY",
             Self::BrokenOff => "REPLY_BROKE_OFF",
+            Self::BadAnswer { .. } => "BAD_ANSWER",
             Self::Upstream(error) => error.reason(),
             Self::Store(_) | Self::Corrupt { .. } => "STORE_FAILED",
             Self::NotBuilt(_) => "NOT_BUILT",
@@ -151,7 +163,7 @@ impl ServiceError for Error {
     fn service(&self) -> Option<&str> {
         match self {
             Self::Upstream(error) => error.service(),
-            Self::EmptyReply | Self::BrokenOff => Some(crate::upstream::LLM),
+            Self::EmptyReply | Self::BrokenOff | Self::BadAnswer { .. } => Some(crate::upstream::LLM),
             _ => None,
         }
     }

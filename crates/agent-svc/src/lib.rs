@@ -5,7 +5,8 @@
 //! keeps the turn that runs and the reply that is prepared for what may be said next. A reply comes about in `reply.rs`:
 //! memory is searched (`recall.rs`, `upstream.rs`), the messages are put together (`prompt.rs`) with the time of day (`clock.rs`), the
 //! model's text is cleaned as it arrives (`cleaner.rs`), and what it rests on is found and named (`citations.rs`). Turns are
-//! written down before and after in `store.rs`. `convert.rs` alone knows both the wire and these types.
+//! written down before and after in `store.rs`. What a person told in them is learnt afterwards (`facts.rs`); what they want of
+//! the memory itself is done at once (`wishes.rs`, `granting.rs`). `convert.rs` alone knows both the wire and these types.
 
 #![warn(missing_docs)]
 
@@ -17,13 +18,16 @@ pub mod converse;
 pub mod convert;
 pub mod dialogue;
 pub mod error;
+pub mod facts;
 pub mod gauges;
+pub mod granting;
 pub mod grpc;
 pub mod prompt;
 pub mod recall;
 pub mod reply;
 pub mod store;
 pub mod upstream;
+pub mod wishes;
 
 use std::sync::Arc;
 
@@ -53,7 +57,9 @@ pub async fn build(config: Config, context: Context) -> Result<Service, StartupE
     context.status.set_engine("sqlite");
     let gauges = gauges::Gauges::new(context.status.clone());
     gauges.set_totals(store.counts().await.map_err(StartupError::other)?);
+    let (learner, reading) = facts::learner::Learner::new();
     let mind = Arc::new(reply::Mind {
+        learner,
         llm: upstream::Llm::connect(&context, config.idle_timeout(), config.llm_wait())?,
         memory: upstream::Memory::connect(&context, config.recall_deadline())?,
         store: store.clone(),
@@ -63,6 +69,7 @@ pub async fn build(config: Config, context: Context) -> Result<Service, StartupE
     let sessions = TaskTracker::new();
     let max_message_bytes = context.global.max_message_bytes;
     let (shutdown, ending) = (context.shutdown.clone(), sessions.clone());
+    let reading = reading.run(Arc::clone(&mind), context.shutdown.clone());
     let agent = grpc::Agent::new(mind, context, sessions);
     let server = AgentServiceServer::new(agent).max_decoding_message_size(max_message_bytes);
     // A session outlives its stream by the moment that it takes to write down what was said.
@@ -72,5 +79,5 @@ pub async fn build(config: Config, context: Context) -> Result<Service, StartupE
         ending.wait().await;
         store.close().await;
     };
-    Ok(Service::new().grpc(server).task(close))
+    Ok(Service::new().grpc(server).task(close).task(reading))
 }

@@ -19,11 +19,14 @@ use crate::clock;
 use crate::config::Config;
 use crate::dialogue::{Exchange, Finish, Key, Mode, Settings, Source, Usage};
 use crate::error::Error;
+use crate::facts::learner::Learner;
 use crate::gauges::Gauges;
+use crate::granting;
 use crate::prompt::{Prompt, Style};
 use crate::recall;
 use crate::store::Store;
 use crate::upstream::{Ask, Generated, Llm, Memory};
+use crate::wishes::Wish;
 
 /// Everything that replies are made with.
 pub struct Mind {
@@ -35,6 +38,8 @@ pub struct Mind {
     pub llm: Llm,
     /// Who recalls.
     pub memory: Memory,
+    /// Who learns from what was said.
+    pub learner: Learner,
     /// What the status page shows.
     pub gauges: Gauges,
 }
@@ -121,6 +126,26 @@ impl Preparation {
         match stream.next().await {
             Some(taken) => self.steps.push_back(taken),
             None => self.stream = None,
+        }
+    }
+
+    /// Begins to do what the person wants of the memory itself in the turn `id`. This has side effects: it is for committed
+    /// turns.
+    pub fn grant(mind: Arc<Mind>, request: RequestContext, key: Key, id: String, wish: Wish) -> Self {
+        let stream = async_stream::try_stream! {
+            yield Step::Recalling;
+            let answer = granting::grant(&mind, &request, &key, &id, &wish).await?;
+            yield Step::Recalled;
+            yield Step::Text(answer);
+            yield Step::Done { finish: Finish::Stop, usage: Usage::default() };
+        };
+        let stream = stream.map(|step| Taken {
+            at: Instant::now(),
+            step,
+        });
+        Self {
+            steps: VecDeque::new(),
+            stream: Some(stream.boxed()),
         }
     }
 

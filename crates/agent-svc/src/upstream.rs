@@ -7,11 +7,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use solo_proto::llm::v1::llm_service_client::LlmServiceClient;
 use solo_proto::llm::v1::{CountTokensRequest, GenerateRequest, GenerateResponse, Sampling};
 use solo_proto::memory::v1::memory_service_client::MemoryServiceClient;
-use solo_proto::memory::v1::{SearchMode, SearchRequest, search_request};
+use solo_proto::memory::v1::{
+    ApplyFactsRequest, ForgetRequest, ListFactsRequest, NearFactsRequest, SearchMode, SearchRequest, forget_request,
+    search_request,
+};
 use solo_service::{Context, RequestContext, StartupError, Upstream, UpstreamStream};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
 
 use crate::convert;
 use crate::dialogue::{Finish, Source, Usage};
@@ -161,6 +167,46 @@ impl Llm {
     }
 }
 
+impl Llm {
+    /// An answer of the likeliest words that satisfies a JSON schema.
+    pub async fn structured(
+        &self,
+        context: &RequestContext,
+        messages: Vec<Message>,
+        schema: Value,
+        max_tokens: u32,
+    ) -> Result<Value, Error> {
+        self.serving(context).await?;
+        let message = GenerateRequest {
+            messages: messages.iter().map(convert::message).collect(),
+            sampling: Some(Sampling {
+                temperature: Some(0.0),
+                ..Sampling::default()
+            }),
+            response_format: Some(convert::json_schema(schema)),
+            max_tokens,
+            ..GenerateRequest::default()
+        };
+        let stream = self
+            .upstream
+            .open(deadline(context, self.idle), self.idle, |channel| {
+                let request = context.request(message.clone());
+                async move { LlmServiceClient::new(channel).generate(request).await }
+            })
+            .await?;
+        let mut generation = Generation(stream);
+        let mut text = String::new();
+        while let Some(generated) = generation.next().await? {
+            if let Generated::Text(delta) = generated {
+                text.push_str(&delta);
+            }
+        }
+        serde_json::from_str(&text).map_err(|error| Error::BadAnswer {
+            problem: error.to_string(),
+        })
+    }
+}
+
 impl Generation {
     /// The next piece; `None` at the end of the stream.
     pub async fn next(&mut self) -> Result<Option<Generated>, Error> {
@@ -219,6 +265,122 @@ impl Memory {
             .zip(found.hits)
             .map(|(number, hit)| convert::source(number, hit))
             .collect())
+    }
+}
+
+/// A fact that memory-svc has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownFact {
+    /// Identifier.
+    pub id: String,
+    /// Its version.
+    pub version: u32,
+    /// The statement.
+    pub text: String,
+    /// Dialogue and turn where it was learnt.
+    pub provenance: String,
+    /// Cosine similarity to what was asked for; 0 where nothing was.
+    pub likeness: f32,
+}
+
+/// A change of facts.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// A new fact.
+    Add(String),
+    /// A statement takes a fact's place.
+    Supersede(KnownFact, String),
+    /// A fact no longer holds.
+    Retract(KnownFact),
+}
+
+/// What is to be forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forget {
+    /// A fact.
+    Fact(String),
+    /// Everything of this principal.
+    Everything,
+}
+
+impl Memory {
+    /// Facts that hold, nearest to a text first.
+    pub async fn near_facts(&self, context: &RequestContext, text: &str, limit: u32) -> Result<Vec<KnownFact>, Error> {
+        let message = NearFactsRequest {
+            text: text.to_owned(),
+            limit,
+        };
+        let near = self
+            .call(context, message, |mut client, request| async move {
+                client.near_facts(request).await
+            })
+            .await?;
+        Ok(near.facts.into_iter().filter_map(convert::near_fact).collect())
+    }
+
+    /// Changes facts, all or none.
+    pub async fn apply_facts(
+        &self,
+        context: &RequestContext,
+        changes: Vec<Change>,
+        provenance: &str,
+    ) -> Result<(), Error> {
+        let changes = changes
+            .into_iter()
+            .map(|change| convert::fact_change(change, provenance));
+        let message = ApplyFactsRequest {
+            changes: changes.collect(),
+        };
+        self.call(context, message, |mut client, request| async move {
+            client.apply_facts(request).await
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Facts that hold, newest first, and whether there are more.
+    pub async fn list_facts(&self, context: &RequestContext, limit: u32) -> Result<(Vec<KnownFact>, bool), Error> {
+        let message = ListFactsRequest {
+            page_size: limit,
+            ..ListFactsRequest::default()
+        };
+        let page = self
+            .call(context, message, |mut client, request| async move {
+                client.list_facts(request).await
+            })
+            .await?;
+        let facts = page.facts.into_iter().map(|fact| convert::known_fact(fact, 0.0));
+        Ok((facts.collect(), !page.next_page_token.is_empty()))
+    }
+
+    /// Forgets for good; how many facts and documents.
+    pub async fn forget(&self, context: &RequestContext, what: Forget) -> Result<(u64, u64), Error> {
+        let selector = Some(match what {
+            Forget::Fact(id) => forget_request::Selector::FactId(id),
+            Forget::Everything => forget_request::Selector::Everything(true),
+        });
+        let forgotten = self
+            .call(context, ForgetRequest { selector }, |mut client, request| async move {
+                client.forget(request).await
+            })
+            .await?;
+        Ok((forgotten.facts, forgotten.documents))
+    }
+
+    async fn call<M, T, F, Fut>(&self, context: &RequestContext, message: M, mut call: F) -> Result<T, Error>
+    where
+        M: Clone,
+        F: FnMut(MemoryServiceClient<Channel>, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        let context = context.within(self.deadline);
+        let answer = self
+            .upstream
+            .call(deadline(&context, self.deadline), |channel| {
+                call(MemoryServiceClient::new(channel), context.request(message.clone()))
+            })
+            .await?;
+        Ok(answer)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::fact::{Fact, FactChange, MAX_CHANGES, MAX_FACT_CHARS};
 use crate::figures::Figures;
 use crate::names::Principal;
 use crate::store::Store;
-pub(crate) use ingest::{Prepared, Ready};
+pub(crate) use ingest::Ready;
 pub use ingest::{Progress, Taken, Upload};
 
 /// Most facts near a text.

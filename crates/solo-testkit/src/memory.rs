@@ -37,6 +37,7 @@ pub struct FakeMemory {
 struct State {
     hits: Mutex<Option<Vec<Hit>>>,
     documents: Mutex<Vec<StoredDocument>>,
+    facts: Mutex<Vec<(String, Fact)>>,
     failure: Mutex<Option<Status>>,
     gate: Mutex<Option<Gate>>,
     searches: Journal<Recorded<SearchRequest>>,
@@ -95,6 +96,11 @@ impl FakeMemory {
     /// What Search was asked, oldest first.
     pub fn searches(&self) -> Vec<Recorded<SearchRequest>> {
         self.state.searches.all()
+    }
+
+    /// The facts that hold, oldest first, with whose they are.
+    pub fn facts(&self) -> Vec<(String, Fact)> {
+        locked(&self.state.facts).clone()
     }
 
     /// What was stored, oldest first.
@@ -344,20 +350,104 @@ impl MemoryService for FakeMemory {
         }))
     }
 
-    async fn near_facts(&self, _: Request<NearFactsRequest>) -> Result<Response<NearFactsResponse>, Status> {
-        Err(not_faked())
+    async fn near_facts(&self, request: Request<NearFactsRequest>) -> Result<Response<NearFactsResponse>, Status> {
+        self.check()?;
+        let principal = principal(&request);
+        let message = request.into_inner();
+        let wanted: Vec<String> = words(&message.text).collect();
+        let facts = locked(&self.state.facts);
+        let mut near: Vec<ScoredFact> = facts
+            .iter()
+            .filter(|(owner, _)| *owner == principal)
+            .map(|(_, fact)| {
+                let shared = words(&fact.text).filter(|word| wanted.contains(word)).count();
+                ScoredFact {
+                    fact: Some(fact.clone()),
+                    score: shared as f32 / wanted.len().max(1) as f32,
+                }
+            })
+            .collect();
+        near.sort_by(|left, right| right.score.total_cmp(&left.score));
+        near.truncate(message.limit as usize);
+        Ok(Response::new(NearFactsResponse { facts: near }))
     }
 
-    async fn apply_facts(&self, _: Request<ApplyFactsRequest>) -> Result<Response<ApplyFactsResponse>, Status> {
-        Err(not_faked())
+    async fn apply_facts(&self, request: Request<ApplyFactsRequest>) -> Result<Response<ApplyFactsResponse>, Status> {
+        use fact_change::Change;
+        self.check()?;
+        let principal = principal(&request);
+        let mut facts = locked(&self.state.facts);
+        let mut changed = Vec::new();
+        for change in request.into_inner().changes {
+            let (old, new) = match change.change {
+                Some(Change::Add(fact)) => (None, Some(fact)),
+                Some(Change::Supersede(change)) => (Some((change.id, change.expected_version)), change.fact),
+                Some(Change::Retract(change)) => (Some((change.id, change.expected_version)), None),
+                None => return Err(Status::invalid_argument("the change is empty")),
+            };
+            let known = old.as_ref().map(|(id, version)| {
+                facts
+                    .iter()
+                    .position(|(owner, fact)| *owner == principal && fact.id == *id && fact.version == *version)
+                    .ok_or_else(|| Status::failed_precondition("the fact has changed"))
+            });
+            let known = known.transpose()?.map(|place| facts.remove(place).1);
+            if let Some(new) = new {
+                let fact = Fact {
+                    id: known
+                        .as_ref()
+                        .map_or_else(|| format!("fact-{}", facts.len() + 1), |fact| fact.id.clone()),
+                    version: known.as_ref().map_or(1, |fact| fact.version + 1),
+                    ..new
+                };
+                facts.push((principal.clone(), fact.clone()));
+                changed.push(fact);
+            } else {
+                changed.extend(known);
+            }
+        }
+        Ok(Response::new(ApplyFactsResponse { facts: changed }))
     }
 
-    async fn list_facts(&self, _: Request<ListFactsRequest>) -> Result<Response<ListFactsResponse>, Status> {
-        Err(not_faked())
+    async fn list_facts(&self, request: Request<ListFactsRequest>) -> Result<Response<ListFactsResponse>, Status> {
+        self.check()?;
+        let principal = principal(&request);
+        let facts = locked(&self.state.facts);
+        let own = facts.iter().rev().filter(|(owner, _)| *owner == principal);
+        Ok(Response::new(ListFactsResponse {
+            facts: own.map(|(_, fact)| fact.clone()).collect(),
+            next_page_token: String::new(),
+        }))
     }
 
-    async fn forget(&self, _: Request<ForgetRequest>) -> Result<Response<ForgetResponse>, Status> {
-        Err(not_faked())
+    async fn forget(&self, request: Request<ForgetRequest>) -> Result<Response<ForgetResponse>, Status> {
+        use forget_request::Selector;
+        self.check()?;
+        let principal = principal(&request);
+        let selector = request.into_inner().selector;
+        let mut facts = locked(&self.state.facts);
+        let before = facts.len();
+        facts.retain(|(owner, fact)| {
+            let meant = match &selector {
+                Some(Selector::FactId(id)) => fact.id == *id,
+                Some(Selector::DialogueId(id)) => fact.provenance.starts_with(&format!("{id}/")),
+                Some(Selector::Everything(_)) => true,
+                None => false,
+            };
+            *owner != principal || !meant
+        });
+        let forgotten = (before - facts.len()) as u64;
+        let mut documents = 0;
+        if matches!(selector, Some(Selector::Everything(true))) {
+            let mut stored = locked(&self.state.documents);
+            documents = stored.len() as u64;
+            stored.retain(|document| document.principal != principal);
+            documents -= stored.len() as u64;
+        }
+        Ok(Response::new(ForgetResponse {
+            facts: forgotten,
+            documents,
+        }))
     }
 
     async fn verify(&self, _: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    ask, chat, completions, config, logs, memory, quantize, remember, say, search, talk, transcribe, up, wake, watch,
+    ask, chat, completions, config, forget, logs, memory, quantize, remember, say, search, talk, transcribe, up, wake,
+    watch,
 };
 use crate::failure::EXIT_CODES;
 use crate::models;
@@ -83,6 +84,8 @@ pub enum Command {
     /// Keep folders in Solo's memory
     #[command(subcommand)]
     Watch(watch::Command),
+    /// Take something out of Solo's memory, for good
+    Forget(forget::Arguments),
     /// Look after what Solo remembers
     #[command(subcommand)]
     Memory(memory::Command),

@@ -7,6 +7,7 @@ pub mod config;
 pub mod doctor;
 #[cfg(unix)]
 pub mod down;
+pub mod forget;
 pub mod logs;
 pub mod memory;
 #[cfg(unix)]
@@ -78,6 +79,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Remember(arguments) => remember::run(&settings, &arguments).await?,
         Command::Search(arguments) => search::run(&settings, &arguments).await?,
         Command::Wake(command) => wake::run(&settings, &command).await?,
+        Command::Forget(arguments) => forget::run(&settings, &arguments).await?,
         Command::Memory(command) => memory::run(&settings, &command).await?,
         Command::Watch(command) => watch::run(&settings, &command).await?,
         Command::Quantize(arguments) => quantize::run(&settings, &arguments).await?,

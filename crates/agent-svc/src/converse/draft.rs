@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{End, Said, Session};
 use crate::gauges::Figure;
 use crate::reply::Preparation;
+use crate::wishes;
 
 /// A reply that was prepared longer ago tells an old time, and knows nothing that was stored since.
 const DRAFT_STAYS_TRUE: Duration = Duration::from_secs(30);
@@ -40,6 +41,10 @@ impl Session {
         self.drop_draft();
         if text.trim().is_empty() || self.check(&text).is_err() {
             // The commit will say what is wrong with it.
+            return;
+        }
+        if wishes::wish(&text).is_some() && self.settings.recalls {
+            // It is done when it was said, not when it may be said.
             return;
         }
         let preparation = self.prepare(&text, self.mind.config.max_tokens, self.deadline());

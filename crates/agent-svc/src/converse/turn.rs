@@ -6,9 +6,11 @@ use super::{Done, End, Said, Session, Stage, Times};
 use crate::cleaner::has_sentence;
 use crate::dialogue::{Finish, Source, TurnState, Usage};
 use crate::error::Error;
+use crate::facts::learner::Lesson;
 use crate::gauges::Inside;
 use crate::reply::{Preparation, Step, Taken};
 use crate::store::Outcome;
+use crate::wishes;
 
 /// A committed turn that runs.
 pub(super) struct Turn {
@@ -133,7 +135,7 @@ impl Session {
         };
         turn.times.done_ms = done_ms;
         turn.times.first_sentence_ms.get_or_insert(done_ms);
-        let (id, times) = (turn.id.clone(), turn.times);
+        let (id, times, said) = (turn.id.clone(), turn.times, turn.text.clone());
         let outcome = Outcome {
             finish: Some(finish),
             usage,
@@ -150,6 +152,10 @@ impl Session {
             done_ms,
             "turn done"
         );
+        if self.settings.recalls && self.mind.config.learn_facts && wishes::wish(&said).is_none() {
+            let (key, turn) = (self.key.clone(), id.clone());
+            self.mind.learner.read(Lesson { key, turn, said });
+        }
         let Outcome { reply, model, .. } = outcome;
         self.tell(
             &id,

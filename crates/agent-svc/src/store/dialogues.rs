@@ -171,6 +171,31 @@ impl Store {
         }
     }
 
+    /// Deletes all dialogues of a principal but the one that a turn of it runs in, and of that everything but the turn; how many
+    /// dialogues that were.
+    pub async fn delete_all_but(&self, key: &Key, turn: &str) -> Result<u64, Error> {
+        let mut transaction = self.write().await?;
+        let deleted = sqlx::query("DELETE FROM dialogues WHERE principal = ?1 AND id <> ?2")
+            .bind(&key.principal)
+            .bind(&key.dialogue)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        sqlx::query("DELETE FROM turns WHERE principal = ?1 AND dialogue = ?2 AND id <> ?3")
+            .bind(&key.principal)
+            .bind(&key.dialogue)
+            .bind(turn)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("UPDATE dialogues SET title = '' WHERE principal = ?1 AND id = ?2")
+            .bind(&key.principal)
+            .bind(&key.dialogue)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(deleted)
+    }
+
     /// Deletes all dialogues of a principal; how many there were.
     pub async fn delete_all(&self, principal: &str) -> Result<u64, Error> {
         let deleted = sqlx::query("DELETE FROM dialogues WHERE principal = ?1")

@@ -3,6 +3,7 @@
 mod conversation;
 mod dialogues;
 mod drafts;
+mod facts;
 mod faults;
 mod heard;
 mod prompts;

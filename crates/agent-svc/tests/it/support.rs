@@ -162,8 +162,14 @@ impl Setup {
 
 async fn start(folder: &tempfile::TempDir, llm: &str, memory: &str, extra: &str) -> Harness {
     let data_dir = folder.path().display();
+    // The model's script would be read by who learns.
+    let learning = if extra.contains("learn_facts") {
+        ""
+    } else {
+        "learn_facts = false\n"
+    };
     let overrides = format!(
-        "[global]\ndata_dir = \"{data_dir}\"\nendpoints.llm = \"{llm}\"\nendpoints.memory = \"{memory}\"\n[agent]\n{extra}\n"
+        "[global]\ndata_dir = \"{data_dir}\"\nendpoints.llm = \"{llm}\"\nendpoints.memory = \"{memory}\"\n[agent]\n{learning}{extra}\n"
     );
     Harness::start(agent_svc::DEFINITION, &overrides, agent_svc::build)
         .await

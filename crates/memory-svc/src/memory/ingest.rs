@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use solo_proto::events::v1::IngestProgressPayload;
 use solo_proto::events::v1::event::Payload;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use super::Memory;
 use crate::chunk::{self, Budget, Piece};
@@ -54,14 +55,6 @@ pub struct Taken {
     pub embedded: usize,
 }
 
-/// What became of a document before it is stored.
-pub(crate) enum Prepared {
-    /// This very content is there.
-    Known(Box<Document>),
-    /// It is ready to be stored.
-    New(Box<Ready>),
-}
-
 /// A document that is ready to be stored.
 pub(crate) struct Ready {
     draft: DocumentDraft,
@@ -70,6 +63,11 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
+    /// SHA-256 of its content.
+    pub(crate) fn content_sha256(&self) -> [u8; 32] {
+        self.draft.content_sha256
+    }
+
     /// Number of its pieces.
     pub(crate) fn chunks(&self) -> usize {
         self.draft.chunks.len()
@@ -94,41 +92,8 @@ impl Memory {
         content: Content,
         progress: mpsc::Sender<Progress>,
     ) -> Result<Taken, Error> {
-        match self.prepare(principal, upload, content, progress).await? {
-            Prepared::Known(document) => Ok(Taken {
-                document: *document,
-                unchanged: true,
-                warnings: Vec::new(),
-                embedded: 0,
-            }),
-            Prepared::New(ready) => {
-                let stored = self.store_all(principal, vec![*ready]).await?;
-                // As many as were given.
-                stored.into_iter().next().ok_or(Error::Panicked {
-                    doing: "storing the document",
-                })
-            }
-        }
-    }
-
-    /// Does all the work of taking a document in but storing it.
-    pub(crate) async fn prepare(
-        &self,
-        principal: &Principal,
-        upload: Upload,
-        content: Content,
-        progress: mpsc::Sender<Progress>,
-    ) -> Result<Prepared, Error> {
-        let Upload {
-            collection,
-            uri,
-            media_type,
-            title,
-            metadata,
-            content_sha256,
-        } = upload;
-        let (found, bytes) = (content.sha256(), content.bytes());
-        if let Some(wanted) = content_sha256.filter(|wanted| *wanted != found) {
+        let found = content.sha256();
+        if let Some(wanted) = upload.content_sha256.filter(|wanted| *wanted != found) {
             let message = format!(
                 "the content arrived damaged: its SHA-256 is {}, not {}",
                 hex::encode(found),
@@ -140,32 +105,69 @@ impl Memory {
                 message,
             ));
         }
+        let store = self.store();
+        let before = store.find_document(principal, &upload.collection, &upload.uri).await?;
+        let before = match before {
+            Some(document) if document.content_sha256 == found => {
+                return Ok(Taken {
+                    document,
+                    unchanged: true,
+                    warnings: Vec::new(),
+                    embedded: 0,
+                });
+            }
+            before => before.map(|document| document.id),
+        };
+        let same = store.find_content(principal, &found).await?;
+        let like: Vec<Uuid> = before.into_iter().chain(same).collect();
+        let ready = self.prepare(principal, upload, content, &like, progress).await?;
+        let stored = self.store_all(principal, vec![ready]).await?;
+        // As many as were given.
+        stored.into_iter().next().ok_or(Error::Panicked {
+            doing: "storing the document",
+        })
+    }
+
+    /// Does all the work of taking a document in but storing it. `like`: documents that may have the same pieces.
+    pub(crate) async fn prepare(
+        &self,
+        principal: &Principal,
+        upload: Upload,
+        content: Content,
+        like: &[Uuid],
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Ready, Error> {
+        let Upload {
+            collection,
+            uri,
+            media_type,
+            title,
+            metadata,
+            ..
+        } = upload;
+        let (content_sha256, bytes) = (content.sha256(), content.bytes());
         let format = extract::detect(&media_type, &uri, content.head())?;
-        let known = self.store().find_document(principal, &collection, &uri).await?;
-        if let Some(document) = known.as_ref().filter(|document| document.content_sha256 == found) {
-            return Ok(Prepared::Known(Box::new(document.clone())));
-        }
         let extracted = self.0.reader.read(format, content).await?;
         let title = extract::title(&title, &extracted, &uri);
         let warnings = extracted.warnings.clone();
         let cut = self.cut(extracted).await?;
-        let known = self.known_vectors(principal, known.as_ref(), &found).await?;
+        let known = self.known_vectors(principal, like).await?;
         let (chunks, embedded) = self.embed_chunks(principal, &uri, cut, known, progress).await?;
         let draft = DocumentDraft {
             collection,
             title,
             media_type: format.media_type.as_str(),
             bytes,
-            content_sha256: found,
+            content_sha256,
             metadata,
             chunks,
             uri,
         };
-        Ok(Prepared::New(Box::new(Ready {
+        Ok(Ready {
             draft,
             warnings,
             embedded,
-        })))
+        })
     }
 
     /// Stores documents that are ready, no two with the same URI, in one step.
@@ -216,16 +218,10 @@ impl Memory {
 
     /// The vectors of pieces that need not be embedded again: those of the version before, and of a document with the same
     /// content (a file was copied, or has another name now).
-    async fn known_vectors(
-        &self,
-        principal: &Principal,
-        before: Option<&Document>,
-        content: &[u8; 32],
-    ) -> Result<KnownVectors, Error> {
-        let same = self.store().find_content(principal, content).await?;
+    async fn known_vectors(&self, principal: &Principal, like: &[Uuid]) -> Result<KnownVectors, Error> {
         let mut known = KnownVectors::new();
-        for document in before.map(|document| document.id).into_iter().chain(same) {
-            for chunk in self.store().chunks(principal, document).await? {
+        for document in like {
+            for chunk in self.store().chunks(principal, *document).await? {
                 known.insert((chunk.heading, chunk.text), chunk.vector);
             }
         }

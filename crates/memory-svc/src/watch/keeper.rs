@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
@@ -22,7 +23,7 @@ use crate::content::Content;
 use crate::document::Stored;
 use crate::error::Error;
 use crate::extract::{self, Refusal};
-use crate::memory::{Memory, Prepared, Ready, Upload};
+use crate::memory::{Memory, Ready, Upload};
 use crate::names::{DocumentUri, check_uri};
 
 /// Documents that are deleted in one step.
@@ -73,6 +74,8 @@ enum Outcome {
 /// What is known of the folder while it is compared.
 struct Comparison {
     stored: HashMap<String, Stored>,
+    /// Documents by their content: a file that was copied, or has another name now, is not embedded again.
+    by_content: ByContent,
     /// What the folder has, or may have: it stays in the store.
     kept: HashSet<String>,
     unreadable: Vec<PathBuf>,
@@ -137,7 +140,9 @@ impl Keeper {
             .contents(&self.watch.principal, &self.watch.collection, &self.watch.uri())
             .await
             .map_err(|error| told(&error.into()))?;
+        let by_content = stored.iter().map(|stored| (stored.content_sha256, stored.id)).collect();
         let mut comparison = Comparison {
+            by_content: Mutex::new(by_content),
             stored: stored.into_iter().map(|stored| (stored.uri.clone(), stored)).collect(),
             kept: HashSet::new(),
             unreadable: found.unreadable,
@@ -157,8 +162,9 @@ impl Keeper {
         self.take_in(found.files, &mut comparison).await?;
         self.delete_the_rest(scope, &comparison).await?;
         self.memory.count().await;
+        let settled = comparison.unsettled.is_empty();
         notices.again(comparison.unsettled);
-        self.settled().await
+        self.tell(settled).await
     }
 
     /// What the folder has. A folder that is gone is a disk that is not there, or a mistake: nothing is deleted for it.
@@ -179,13 +185,14 @@ impl Keeper {
     /// Takes in what is new or changed. Nothing is deleted yet: a file with another name now lends its vectors.
     async fn take_in(&mut self, files: Vec<PathBuf>, comparison: &mut Comparison) -> Result<(), String> {
         let mut ready: Vec<Ready> = Vec::new();
-        let (keeper, stored) = (&*self, &comparison.stored);
+        let keeper = &*self;
+        let (stored, by_content) = (&comparison.stored, &comparison.by_content);
         let (mut kept, mut unsettled) = (HashSet::new(), Vec::new());
         let (mut refused, mut unsupported, mut passed_over) = (Vec::new(), Vec::new(), Vec::new());
         let looked_at = files.clone();
         let mut outcomes = stream::iter(files)
             .map(|path| async move {
-                let outcome = keeper.file(&path, stored).await;
+                let outcome = keeper.file(&path, stored, by_content).await;
                 (path, outcome)
             })
             .buffered(READ_AT_ONCE);
@@ -214,11 +221,11 @@ impl Keeper {
             }
             let pieces: usize = ready.iter().map(Ready::chunks).sum();
             if ready.len() >= STORED_AT_ONCE || pieces >= PIECES_AT_ONCE {
-                keeper.store(std::mem::take(&mut ready)).await?;
+                keeper.store(std::mem::take(&mut ready), by_content).await?;
             }
             keeper.report.send_modify(|report| report.done += 1);
         }
-        keeper.store(ready).await?;
+        keeper.store(ready, by_content).await?;
         drop(outcomes);
         (comparison.kept, comparison.unsettled) = (kept, unsettled);
         for path in looked_at {
@@ -230,16 +237,30 @@ impl Keeper {
         Ok(())
     }
 
-    async fn store(&self, ready: Vec<Ready>) -> Result<(), String> {
+    async fn store(&self, ready: Vec<Ready>, by_content: &ByContent) -> Result<(), String> {
         if ready.is_empty() {
             return Ok(());
         }
+        let contents: Vec<[u8; 32]> = ready.iter().map(Ready::content_sha256).collect();
         let stored = self.memory.store_all(&self.watch.principal, ready).await;
-        stored.map(drop).map_err(|error| told(&error))
+        let stored = stored.map_err(|error| told(&error))?;
+        let mut by_content = by_content.lock().unwrap_or_else(PoisonError::into_inner);
+        by_content.extend(
+            contents
+                .into_iter()
+                .zip(stored)
+                .map(|(content, taken)| (content, taken.document.id)),
+        );
+        Ok(())
     }
 
     /// Reads a file, unless the store has it as it is.
-    async fn file(&self, path: &Path, stored: &HashMap<String, Stored>) -> Result<Outcome, Error> {
+    async fn file(
+        &self,
+        path: &Path,
+        stored: &HashMap<String, Stored>,
+        by_content: &ByContent,
+    ) -> Result<Outcome, Error> {
         let config = self.memory.config();
         let uri = match uri_of(path)
             .ok_or("its path is not absolute".to_owned())
@@ -250,7 +271,7 @@ impl Keeper {
             Ok(uri) => uri,
             Err(reason) => return Ok(Outcome::Refused(None, reason)),
         };
-        let known = stored.get(&uri).map(|stored| stored.content_sha256);
+        let known = stored.get(&uri);
         let refused = self.refused.get(path).cloned();
         let (most, settle) = (config.max_document_bytes, config.watch.settle());
         let (root, file, spool) = (self.watch.path.clone(), path.to_owned(), self.memory.spool().to_owned());
@@ -265,13 +286,19 @@ impl Keeper {
             Read::Failed(outcome) => return Ok(outcome),
             Read::NoRoom(source) => return Err(Error::Spool { source }),
         };
-        if known == Some(content.sha256()) {
+        let hash = content.sha256();
+        if known.is_some_and(|known| known.content_sha256 == hash) {
             return Ok(Outcome::Same);
         }
-        if let Some((hash, reason)) = refused.filter(|(hash, _)| *hash == content.sha256()) {
+        if let Some((_, reason)) = refused.filter(|(known, _)| *known == hash) {
             return Ok(Outcome::Refused(Some(hash), reason));
         }
-        let hash = content.sha256();
+        let same = by_content
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&hash)
+            .copied();
+        let like: Vec<Uuid> = known.map(|known| known.id).into_iter().chain(same).collect();
         let upload = Upload {
             collection: self.watch.collection.clone(),
             uri: document,
@@ -281,13 +308,11 @@ impl Keeper {
             content_sha256: None,
         };
         let (progress, _) = mpsc::channel(1);
-        match self
+        let preparing = self
             .memory
-            .prepare(&self.watch.principal, upload, content, progress)
-            .await
-        {
-            Ok(Prepared::Known(_)) => Ok(Outcome::Same),
-            Ok(Prepared::New(ready)) => Ok(Outcome::New(ready)),
+            .prepare(&self.watch.principal, upload, content, &like, progress);
+        match preparing.await {
+            Ok(ready) => Ok(Outcome::New(Box::new(ready))),
             Err(error @ (Error::Refused(_) | Error::Invalid { .. })) => {
                 Ok(Outcome::Refused(Some(hash), error.to_string()))
             }
@@ -311,8 +336,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Says that the store equals the folder.
-    async fn settled(&self) -> Result<(), String> {
+    /// Says how the store and the folder stand; `settled`: they are equal, nobody is writing a file.
+    async fn tell(&self, settled: bool) -> Result<(), String> {
         let stored = self
             .memory
             .store()
@@ -327,15 +352,20 @@ impl Keeper {
         failures.sort();
         failures.truncate(SHOWN_FAILURES);
         self.report.send_modify(|report| {
-            report.phase = Phase::Following;
             report.files = stored.len() as u64;
             report.unsupported = self.unsupported.len() as u64;
             report.failures = failures;
-            report.settled_at = Some(Timestamp::now());
+            if settled {
+                report.phase = Phase::Following;
+                report.settled_at = Some(Timestamp::now());
+            }
         });
         Ok(())
     }
 }
+
+/// Documents by the SHA-256 of their content.
+type ByContent = Mutex<HashMap<[u8; 32], Uuid>>;
 
 /// What reading a file came to.
 enum Read {
