@@ -149,6 +149,10 @@ pub fn attribution(reply: &str, used: &[&Source], locale: &str) -> Option<String
         return None;
     }
     let english = locale.is_empty() || locale == "en" || locale.starts_with("en-");
+    // A fact's title is its own text, which the reply says already.
+    if english && !used.is_empty() && used.iter().all(|source| source.is_fact) {
+        return Some("You told me that.".into());
+    }
     let mut titles: Vec<String> = Vec::new();
     for source in used.iter().filter(|source| !source.title.trim().is_empty()) {
         let title = said_title(source, english);
@@ -158,7 +162,6 @@ pub fn attribution(reply: &str, used: &[&Source], locale: &str) -> Option<String
     }
     match (titles.as_slice(), used) {
         (_, []) => None,
-        ([], [source, ..]) if english && source.is_fact => Some("You told me that.".into()),
         ([], _) => english.then(|| "I have that from your notes.".into()),
         (titles, _) if !english => Some(format!("({})", titles.join(", "))),
         ([title], [source, ..]) if is_note(source) => Some(format!("I have that from your note {title}.")),
@@ -280,6 +283,11 @@ mod tests {
             attribution("…", &[&notes[0]], "en").as_deref(),
             Some("I have that from “Spare keys”.")
         );
+        let fact = Source {
+            is_fact: true,
+            ..notes[1].clone()
+        };
+        assert_eq!(attribution("…", &[&fact], "en").as_deref(), Some("You told me that."));
         notes[0].page = 12;
         assert_eq!(
             attribution("…", &[&notes[0]], "en").as_deref(),

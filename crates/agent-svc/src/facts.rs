@@ -173,6 +173,8 @@ fn tidy(statement: &str) -> String {
             rest = stripped;
         }
     }
+    let rest = rest.trim_end_matches(['.', '!']);
+    let rest = rest.strip_suffix(" now").unwrap_or(rest);
     let mut characters = rest.chars();
     let first = characters.next().map(|first| first.to_uppercase().to_string());
     let mut tidy = first.unwrap_or_default() + characters.as_str();

@@ -19,6 +19,7 @@ mod reading;
 mod search;
 mod startup;
 mod support;
+mod two_users;
 mod upkeep;
 #[cfg(target_os = "linux")]
 mod watch;

@@ -257,6 +257,7 @@ async fn a_folder_that_is_gone_takes_nothing_with_it() {
     })
     .await;
     assert!(watched.only().await.problem.contains("not there"));
+    assert_eq!(watched.only().await.path, folder.to_str().unwrap());
     assert_eq!(watched.client.documents().await.len(), 1);
     std::fs::rename(&elsewhere, &folder).unwrap();
     watched.write("b.txt", "another");

@@ -31,6 +31,11 @@ struct Found<'a> {
     text: &'a str,
     score: f64,
     source: &'a str,
+    document: &'a str,
+    page: u32,
+    heading: &'a str,
+    start: u64,
+    end: u64,
 }
 
 impl<'a> From<&'a Hit> for Found<'a> {
@@ -39,11 +44,18 @@ impl<'a> From<&'a Hit> for Found<'a> {
             .citation
             .as_ref()
             .map_or("", |c| if c.title.is_empty() { &c.uri } else { &c.title });
+        let citation = hit.citation.as_ref();
+        let range = citation.and_then(|citation| citation.range).unwrap_or_default();
         Self {
             id: &hit.id,
             text: &hit.text,
             score: shortest(hit.score),
             source,
+            document: citation.map_or("", |citation| &citation.document),
+            page: citation.map_or(0, |citation| citation.page),
+            heading: citation.map_or("", |citation| &citation.heading),
+            start: range.start,
+            end: range.end,
         }
     }
 }
@@ -71,22 +83,33 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failu
         terminal::remark("nothing found");
     }
     for Found {
-        text, score, source, ..
+        text,
+        score,
+        source,
+        page,
+        ..
     } in found
     {
         terminal::line(format_args!(
             "{} {}  {}",
             paint(FAINT, format_args!("{score:.2}")),
-            paint(STRONG, source),
+            paint(STRONG, source_and_page(source, page)),
             text.trim()
         ))?;
     }
     Ok(())
 }
 
+fn source_and_page(source: &str, page: u32) -> String {
+    match page {
+        0 => source.to_owned(),
+        page => format!("{source}, page {page}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use solo_proto::memory::v1::Citation;
+    use solo_proto::memory::v1::{Citation, TextRange};
 
     use super::*;
 
@@ -95,6 +118,10 @@ mod tests {
         let citation = Citation {
             title: "bike".into(),
             uri: "note:1".into(),
+            document: "d1".into(),
+            page: 3,
+            heading: "Things".into(),
+            range: Some(TextRange { start: 5, end: 22 }),
             ..Citation::default()
         };
         let hit = Hit {
@@ -104,7 +131,7 @@ mod tests {
             citation: Some(citation),
             ..Hit::default()
         };
-        let wanted = r#"[{"id":"c1","text":"My bike is green.","score":0.61,"source":"bike"}]"#;
+        let wanted = r#"[{"id":"c1","text":"My bike is green.","score":0.61,"source":"bike","document":"d1","page":3,"heading":"Things","start":5,"end":22}]"#;
         assert_eq!(serde_json::to_string(&[Found::from(&hit)]).unwrap(), wanted);
         let bare = Hit {
             citation: Some(Citation {

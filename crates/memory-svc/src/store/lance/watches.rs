@@ -26,9 +26,12 @@ impl Inner {
                 id: row.id("id")?,
                 principal: Principal::new(row.text("principal")?).map_err(|error| corrupt(error.to_string()))?,
                 collection: read_collection(row)?,
+                // Without the URL's slash at its end.
                 path: path
                     .to_file_path()
-                    .map_err(|()| corrupt(format!("column path holds `{path}`")))?,
+                    .map_err(|()| corrupt(format!("column path holds `{path}`")))?
+                    .components()
+                    .collect(),
                 created_at: row.time("created_at")?,
             })
         });
