@@ -22,6 +22,8 @@ use crate::error::Error;
 use crate::extract::{self, Extracted};
 use crate::names::{CollectionName, DocumentUri, Principal};
 
+/// Where a document's metadata says what was left out of it.
+const WARNINGS: &str = "warnings";
 /// At most one event of progress in so long.
 const EVENT_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -142,7 +144,7 @@ impl Memory {
             uri,
             media_type,
             title,
-            metadata,
+            mut metadata,
             ..
         } = upload;
         let (content_sha256, bytes) = (content.sha256(), content.bytes());
@@ -150,6 +152,9 @@ impl Memory {
         let extracted = self.0.reader.read(format, content).await?;
         let title = extract::title(&title, &extracted, &uri);
         let warnings = extracted.warnings.clone();
+        if !warnings.is_empty() {
+            metadata.insert(WARNINGS.to_owned(), warnings.clone().into());
+        }
         let cut = self.cut(extracted).await?;
         let known = self.known_vectors(principal, like).await?;
         let (chunks, embedded) = self.embed_chunks(principal, &uri, cut, known, progress).await?;

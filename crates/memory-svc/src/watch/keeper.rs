@@ -51,6 +51,8 @@ pub(super) struct Keeper {
     /// Files that are not taken in and were not read, and why.
     passed_over: BTreeMap<PathBuf, String>,
     unsupported: HashSet<PathBuf>,
+    /// Files that were taken in without some of their parts, and which.
+    partial: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 /// What became of a file.
@@ -91,6 +93,7 @@ impl Keeper {
             refused: HashMap::new(),
             passed_over: BTreeMap::new(),
             unsupported: HashSet::new(),
+            partial: Mutex::default(),
         }
     }
 
@@ -154,9 +157,15 @@ impl Keeper {
         let still_there: HashSet<&PathBuf> = found.files.iter().collect();
         self.refused
             .retain(|path, _| !scope.holds(path) || still_there.contains(path));
-        let total = found.files.len() as u64;
+        self.partial
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|path, _| !scope.holds(path) || still_there.contains(path));
+        let (total, known) = (found.files.len() as u64, comparison.stored.len() as u64);
         self.report.send_modify(|report| {
             report.phase = Phase::Scanning;
+            report.problem.clear();
+            report.files = known;
             (report.done, report.total) = (0, total);
         });
         self.take_in(found.files, &mut comparison).await?;
@@ -245,12 +254,16 @@ impl Keeper {
         let stored = self.memory.store_all(&self.watch.principal, ready).await;
         let stored = stored.map_err(|error| told(&error))?;
         let mut by_content = by_content.lock().unwrap_or_else(PoisonError::into_inner);
-        by_content.extend(
-            contents
-                .into_iter()
-                .zip(stored)
-                .map(|(content, taken)| (content, taken.document.id)),
-        );
+        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        for (content, taken) in contents.into_iter().zip(stored) {
+            by_content.insert(content, taken.document.id);
+            if let Some(path) = path_of(&taken.document.uri) {
+                partial.remove(&path);
+                if !taken.warnings.is_empty() {
+                    partial.insert(path, format!("taken in, but {}", taken.warnings.join("; ")));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -344,9 +357,11 @@ impl Keeper {
             .contents(&self.watch.principal, &self.watch.collection, &self.watch.uri())
             .await
             .map_err(|error| told(&error.into()))?;
+        let partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let refused = self.refused.iter().map(|(path, (_, reason))| (path, reason));
         let mut failures: Vec<(PathBuf, String)> = refused
             .chain(&self.passed_over)
+            .chain(&partial)
             .map(|(path, reason)| (path.clone(), reason.clone()))
             .collect();
         failures.sort();
@@ -430,9 +445,10 @@ fn read(root: &Path, path: &Path, uri: &DocumentUri, most: u64, settle: Duration
     Read::Content(content)
 }
 
-/// A failure that stops the comparison, as it is shown.
+/// A failure that stops the comparison, as it is shown; what is behind it is for the log.
 fn told(error: &Error) -> String {
-    solo_service::error::chain(error)
+    tracing::debug!(error = %solo_service::error::chain(error), "a comparison stopped");
+    error.to_string()
 }
 
 fn uri_of(path: &Path) -> Option<String> {

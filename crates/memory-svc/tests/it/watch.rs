@@ -204,6 +204,11 @@ async fn what_is_not_taken_in_is_named_with_the_reason() {
     watched.write("latin.txt", "x");
     std::fs::write(watched.folder.path().join("latin.txt"), b"Gr\xFC\xDFe").unwrap();
     watched.write("picture.png", "no text");
+    watched.write(
+        "letter.eml",
+        "Subject: Map\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nSee there.\r\n--b\r\n\
+         Content-Disposition: attachment; filename=map.pdf\r\n\r\nxx\r\n--b--\r\n",
+    );
     watched.write("empty.txt", "");
     watched.write("secret/hidden.txt", "ignored");
     watched.write(".soloignore", "secret/\n");
@@ -212,12 +217,13 @@ async fn what_is_not_taken_in_is_named_with_the_reason() {
     watched.write("long.txt", &long);
     wait_for("the folder", SOON, async || {
         let watch = watched.only().await;
-        (watch.failures.len(), watch.unsupported, watch.files) == (4, 1, 3)
+        (watch.failures.len(), watch.unsupported, watch.files) == (5, 1, 4)
     })
     .await;
     watched
         .equals(&[
             ("good.txt", "a good file"),
+            ("letter.eml", "Subject: Map\nAttachments: map.pdf\n\nSee there."),
             ("line%0Abreak%20%C3%A9.txt", "an odd name"),
             ("long.txt", &long[..262_144]),
         ])
@@ -228,12 +234,13 @@ async fn what_is_not_taken_in_is_named_with_the_reason() {
         failure.unwrap_or_else(|| panic!("{name} is not named")).reason.clone()
     };
     assert!(reason("broken.pdf").contains("broken"));
+    assert!(reason("letter.eml").starts_with("taken in, but the attachments"));
     assert!(reason("latin.txt").contains("not UTF-8"));
     assert!(reason("empty.txt").contains("no text"));
     assert!(reason("link.txt").contains("not followed"));
     // Once it is mended, it is taken in.
     watched.write("latin.txt", "Grüße");
-    wait_for("the folder", SOON, async || watched.only().await.failures.len() == 3).await;
+    wait_for("the folder", SOON, async || watched.only().await.failures.len() == 4).await;
     assert!(watched.stored().await.contains_key("latin.txt"));
     // What is not ignored any more, too.
     watched.write(".soloignore", "");

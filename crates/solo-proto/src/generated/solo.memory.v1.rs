@@ -653,7 +653,7 @@ pub struct Watch {
     /// Files of formats that nobody reads.
     #[prost(uint64, tag = "8")]
     pub unsupported: u64,
-    /// Files that are not in the store, and why; at most 1,000.
+    /// Files that are not in the store, or only in part, and why; at most 1,000.
     #[prost(message, repeated, tag = "9")]
     pub failures: ::prost::alloc::vec::Vec<WatchFailure>,
     /// What is in the way, with the remedy. Empty: nothing.
@@ -666,7 +666,7 @@ pub struct Watch {
     #[prost(message, optional, tag = "12")]
     pub settled_at: ::core::option::Option<::prost_types::Timestamp>,
 }
-/// A file that is not in the store.
+/// A file that is not in the store, or only in part.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchFailure {
     /// Its path; what is not UTF-8 in it is replaced.
