@@ -8,6 +8,7 @@ mod bad_input;
 mod conversation;
 mod faults;
 mod foreign_clients;
+mod memory;
 mod offline;
 mod service_graph;
 mod turns;

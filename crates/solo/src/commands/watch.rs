@@ -259,7 +259,10 @@ fn show(settings: &Settings, watches: &[memory::Watch]) -> Result<(), Failure> {
             ))?;
         }
         if !watch.failures.is_empty() {
-            terminal::line(format_args!("\n{}: not taken in, or only in part", paint(STRONG, &watch.path)))?;
+            terminal::line(format_args!(
+                "\n{}: not taken in, or only in part",
+                paint(STRONG, &watch.path)
+            ))?;
         }
         for failure in watch.failures.iter().take(SHOWN) {
             let inside = Path::new(&failure.path).strip_prefix(&watch.path);
