@@ -2,6 +2,7 @@
 //! result is written.
 
 pub mod llm;
+pub mod memory;
 pub mod process;
 pub mod report;
 pub mod voice;

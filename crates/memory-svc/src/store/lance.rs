@@ -20,6 +20,7 @@
 //! tasks of their own, so that a caller that goes away cannot stop one between two steps.
 
 mod collections;
+mod document_rows;
 mod documents;
 mod facts;
 mod identity;

@@ -1,10 +1,9 @@
 //! Makes the store equal one folder.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
@@ -15,14 +14,12 @@ use tokio::sync::{mpsc, watch};
 use url::Url;
 use uuid::Uuid;
 
-use super::file;
+use super::file::{self, Read};
 use super::notices::Notices;
 use super::scan::{Scan, Scope, scan};
 use super::{Phase, Report, Watch};
-use crate::content::Content;
 use crate::document::Stored;
 use crate::error::Error;
-use crate::extract::{self, Refusal};
 use crate::memory::{Memory, Ready, Upload};
 use crate::names::{DocumentUri, check_uri};
 
@@ -290,13 +287,17 @@ impl Keeper {
         let (root, file, spool) = (self.watch.path.clone(), path.to_owned(), self.memory.spool().to_owned());
         let document = DocumentUri::or_note(&uri)?;
         let of = document.clone();
-        let read = move || read(&root, &file, &of, most, settle, &spool);
+        let read = move || file::read(&root, &file, &of, most, settle, &spool);
         let read = tokio::task::spawn_blocking(read).await.map_err(|_| Error::Panicked {
             doing: "reading a file",
         })?;
         let content = match read {
             Read::Content(content) => content,
-            Read::Failed(outcome) => return Ok(outcome),
+            Read::Gone => return Ok(Outcome::Gone),
+            Read::Unsettled => return Ok(Outcome::Unsettled),
+            Read::Unsupported => return Ok(Outcome::Unsupported),
+            Read::Refused(reason) => return Ok(Outcome::Refused(None, reason)),
+            Read::Unreadable(reason) => return Ok(Outcome::Unreadable(reason)),
             Read::NoRoom(source) => return Err(Error::Spool { source }),
         };
         let hash = content.sha256();
@@ -381,69 +382,6 @@ impl Keeper {
 
 /// Documents by the SHA-256 of their content.
 type ByContent = Mutex<HashMap<[u8; 32], Uuid>>;
-
-/// What reading a file came to.
-enum Read {
-    Content(Content),
-    Failed(Outcome),
-    NoRoom(io::Error),
-}
-
-/// Copies a file, unless it need not or cannot be read.
-fn read(root: &Path, path: &Path, uri: &DocumentUri, most: u64, settle: Duration, spool: &Path) -> Read {
-    let failed = |error: io::Error| {
-        Read::Failed(match error.kind() {
-            io::ErrorKind::NotFound => Outcome::Gone,
-            _ => Outcome::Unreadable(format!("it cannot be read: {error}")),
-        })
-    };
-    let mut file = match file::open(root, path) {
-        Ok(file) => file,
-        Err(error) => return failed(error),
-    };
-    let before = match file.metadata() {
-        Ok(metadata) => metadata,
-        Err(error) => return failed(error),
-    };
-    let too_large = || {
-        let error = Error::DocumentTooLarge { limit: most };
-        Read::Failed(Outcome::Refused(None, error.to_string()))
-    };
-    if before.len() > most {
-        return too_large();
-    }
-    // A clock that went back does not make a file unsettled for ever.
-    let age = before
-        .modified()
-        .ok()
-        .and_then(|at| SystemTime::now().duration_since(at).ok());
-    if age.is_some_and(|age| age < settle) {
-        return Read::Failed(Outcome::Unsettled);
-    }
-    match Content::head_of(&mut file) {
-        Ok(head) => match extract::detect("", uri, &head) {
-            Err(Refusal::Unsupported { .. }) => return Read::Failed(Outcome::Unsupported),
-            Err(refusal) => return Read::Failed(Outcome::Refused(None, refusal.to_string())),
-            Ok(_) => {}
-        },
-        Err(error) => return failed(error),
-    }
-    let content = match Content::copy(&mut file, most, spool) {
-        Ok(Some(content)) => content,
-        Ok(None) => return too_large(),
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => return Read::NoRoom(error),
-        Err(error) => return failed(error),
-    };
-    let after = match file.metadata() {
-        Ok(metadata) => metadata,
-        Err(error) => return failed(error),
-    };
-    let same = before.len() == after.len() && before.modified().ok() == after.modified().ok();
-    if !same || content.bytes() != after.len() {
-        return Read::Failed(Outcome::Unsettled);
-    }
-    Read::Content(content)
-}
 
 /// A failure that stops the comparison, as it is shown; what is behind it is for the log.
 fn told(error: &Error) -> String {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::Inner;
+use super::document_rows::{COLUMNS, DocumentRow, document_row, read_document, read_hash};
 use super::predicate::Predicate;
-use super::rows::{Row, batch, corrupt, rows, vectors};
+use super::rows::{batch, rows, vectors};
 use super::schema;
 use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, Put, Stored};
 use crate::names::{CollectionName, DocumentUri, Principal};
@@ -19,23 +20,6 @@ use crate::store::StoreError;
 
 /// Metadata that a page of documents may carry, in bytes, before it is cut short: answers must fit into a message.
 const PAGE_METADATA_BYTES: usize = 1 << 20;
-
-const COLUMNS: [&str; 14] = [
-    "id",
-    "collection",
-    "uri",
-    "title",
-    "media_type",
-    "version",
-    "generation",
-    "chunks",
-    "bytes",
-    "text_bytes",
-    "content_sha256",
-    "metadata",
-    "created_at",
-    "updated_at",
-];
 
 /// A document that takes the place of another, or of none.
 struct Change {
@@ -71,12 +55,6 @@ impl Change {
             new,
         }
     }
-}
-
-/// A document and which chunks are its own.
-pub(super) struct DocumentRow {
-    pub(super) document: Document,
-    pub(super) generation: Uuid,
 }
 
 impl Inner {
@@ -405,67 +383,4 @@ fn page_of_bounded_metadata(documents: &[Document]) -> usize {
         bytes <= PAGE_METADATA_BYTES
     });
     fitting.count().max(1)
-}
-
-fn document_row(principal: &Principal, row: &DocumentRow) -> Result<RecordBatch, StoreError> {
-    let DocumentRow { document, generation } = row;
-    let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
-    let number = |value: u32| Arc::new(UInt32Array::from(vec![value])) as ArrayRef;
-    let large = |value: u64| Arc::new(UInt64Array::from(vec![value])) as ArrayRef;
-    let time = |value: Timestamp| Arc::new(Int64Array::from(vec![value.as_microsecond()])) as ArrayRef;
-    let columns = vec![
-        text(&document.id.to_string()),
-        text(principal.as_str()),
-        text(document.collection.as_str()),
-        text(&document.uri),
-        text(&document.title),
-        text(&document.media_type),
-        number(document.version),
-        text(&generation.to_string()),
-        number(document.chunks),
-        large(document.bytes),
-        large(document.text_bytes),
-        text(&hex::encode(document.content_sha256)),
-        text(&Value::Object(document.metadata.clone()).to_string()),
-        time(document.created_at),
-        time(document.updated_at),
-    ];
-    batch(schema::documents(), columns)
-}
-
-fn read_document(row: Row<'_>) -> Result<DocumentRow, StoreError> {
-    let metadata: Map<String, Value> = serde_json::from_str(row.text("metadata")?)
-        .map_err(|error| corrupt(format!("metadata holds no JSON object: {error}")))?;
-    Ok(DocumentRow {
-        generation: row.id("generation")?,
-        document: Document {
-            id: row.id("id")?,
-            collection: read_collection(row)?,
-            uri: row.text("uri")?.to_owned(),
-            title: row.text("title")?.to_owned(),
-            media_type: row.text("media_type")?.to_owned(),
-            version: row.number("version")?,
-            chunks: row.number("chunks")?,
-            bytes: row.large("bytes")?,
-            text_bytes: row.large("text_bytes")?,
-            content_sha256: read_hash(row)?,
-            created_at: row.time("created_at")?,
-            updated_at: row.time("updated_at")?,
-            metadata,
-        },
-    })
-}
-
-/// The column `content_sha256`.
-fn read_hash(row: Row<'_>) -> Result<[u8; 32], StoreError> {
-    let mut hash = [0; 32];
-    hex::decode_to_slice(row.text("content_sha256")?, &mut hash)
-        .map_err(|error| corrupt(format!("content_sha256 holds no hash: {error}")))?;
-    Ok(hash)
-}
-
-/// The column `collection`.
-pub(super) fn read_collection(row: Row<'_>) -> Result<CollectionName, StoreError> {
-    let name = row.text("collection")?;
-    CollectionName::new(name, "collection").map_err(|error| corrupt(error.to_string()))
 }

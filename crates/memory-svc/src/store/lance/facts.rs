@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Inner;
-use super::documents::{now, read_collection};
+use super::document_rows::read_collection;
+use super::documents::now;
 use super::nearest::FACT_COLUMNS;
 use super::predicate::Predicate;
 use super::rows::{Row, batch, rows, vectors};

@@ -7,7 +7,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::Inner;
-use super::documents::read_collection;
+use super::document_rows::read_collection;
 use super::predicate::Predicate;
 use super::rows::{batch, corrupt, rows};
 use super::schema;
