@@ -22,6 +22,10 @@ use crate::prompt::{Message, Speaker};
 pub const MOST_STATEMENTS: usize = 4;
 /// Longest statement, in characters.
 const STATEMENT_CHARS: usize = 200;
+/// Words of a sentence that is short enough to be kept as it is.
+const VERBATIM_WORDS: usize = 14;
+/// Words whose full stop ends no sentence.
+const TITLES: &[&str] = &["mr", "mrs", "ms", "dr", "prof", "st"];
 /// Share of a statement's words that the person must have said.
 const GROUNDED_SHARE: f32 = 0.75;
 
@@ -99,7 +103,7 @@ pub enum Relation {
 /// read it.
 pub fn worth_reading(said: &str) -> Option<String> {
     let mut telling = Vec::new();
-    for sentence in said.split_inclusive(['.', '!', '?', '\n']) {
+    for sentence in sentences(said) {
         let lower = sentence.trim().to_lowercase();
         let words: Vec<&str> = lower
             .split(|character: char| !(character.is_alphanumeric() || character == '\''))
@@ -113,6 +117,35 @@ pub fn worth_reading(said: &str) -> Option<String> {
         }
     }
     (!telling.is_empty()).then(|| telling.join(" "))
+}
+
+/// The sentences of a text; "Mrs. Petrova" ends none.
+fn sentences(text: &str) -> Vec<&str> {
+    let mut sentences = Vec::new();
+    let mut start = 0;
+    for (place, sign) in text.char_indices().filter(|(_, c)| matches!(c, '.' | '!' | '?' | '\n')) {
+        let before = text[start..place].to_lowercase();
+        let word = before.rsplit(char::is_whitespace).next().unwrap_or_default();
+        if sign == '.' && TITLES.contains(&word) {
+            continue;
+        }
+        let end = place + sign.len_utf8();
+        sentences.push(&text[start..end]);
+        start = end;
+    }
+    sentences.push(&text[start..]);
+    sentences
+}
+
+/// What was said, where it is one short sentence that denies something: small models leave the "not" out.
+pub fn verbatim(said: &str) -> Option<String> {
+    let one = sentences(said)
+        .iter()
+        .filter(|sentence| !sentence.trim().is_empty())
+        .count()
+        == 1;
+    let short = said.split_whitespace().count() <= VERBATIM_WORDS;
+    (one && short && (is_negated(said) || is_ending(said))).then(|| tidy(said))
 }
 
 /// What the model reads to write statements out.
@@ -250,14 +283,15 @@ fn is_negated(text: &str) -> bool {
 
 /// What a statement says something about, where that has one value at a time: "my dentist", "i live".
 fn frame(text: &str) -> Option<String> {
-    let lower = text.to_lowercase().replace("'s ", " is ").replace("’s ", " is ");
+    let lower = text.to_lowercase().replace('’', "'");
+    let lower = lower.replace("'s ", " is ").replace("i'm ", "i am ");
     let words: Vec<&str> = lower
         .split(|character: char| !character.is_alphanumeric())
         .filter(|word| !word.is_empty() && !matches!(*word, "now" | "new" | "currently" | "actually"))
         .collect();
     match words.as_slice() {
         ["i", verb, ..] if SINGLE.contains(verb) => Some(format!("i {verb}")),
-        ["i", "am", age, "years", ..] if age.chars().all(|c| c.is_ascii_digit()) => Some("i am years".into()),
+        ["i", "am", age, ..] if age.chars().all(|c| c.is_ascii_digit()) => Some("i am years".into()),
         ["my" | "our", rest @ ..] => {
             let verb = rest.iter().take(5).position(|word| VERBS.contains(word))?;
             let mut subject = rest[..verb].to_vec();
@@ -303,6 +337,22 @@ mod tests {
     }
 
     #[test]
+    fn a_denial_is_kept_as_it_was_said() {
+        assert_eq!(
+            verbatim("I don't like coriander").as_deref(),
+            Some("I don't like coriander.")
+        );
+        assert_eq!(
+            verbatim("I no longer drink tea.").as_deref(),
+            Some("I no longer drink tea.")
+        );
+        assert_eq!(verbatim("My dentist is Doctor Blue."), None);
+        assert_eq!(verbatim("I can't swim. My sister can."), None);
+        let titled = "My landlord is Mrs. Petrova, and the rent is 900 euros.";
+        assert_eq!(worth_reading(titled).as_deref(), Some(titled));
+    }
+
+    #[test]
     fn what_the_model_made_up_is_left_out() {
         let answer = json!({ "facts": [
             "my dentist is Doctor Blue",
@@ -344,7 +394,7 @@ mod tests {
                 Relation::Replaces,
             ),
             ("I live in Porto.", "I live in Lisbon.", Relation::Replaces),
-            ("I am 35 years old.", "I am 34 years old.", Relation::Replaces),
+            ("I am 35 years old.", "I'm 34 years old.", Relation::Replaces),
             ("My meeting is at four.", "My meeting is at three.", Relation::Replaces),
             ("I drink coffee.", "I drink tea.", Relation::Other),
             (

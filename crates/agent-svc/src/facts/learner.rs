@@ -6,7 +6,7 @@ use std::time::Duration;
 use solo_service::{CancellationToken, Priority, RequestContext};
 use tokio::sync::{mpsc, watch};
 
-use super::{MOST_STATEMENTS, Relation, messages, relation, schema, statements, worth_reading};
+use super::{MOST_STATEMENTS, Relation, messages, relation, schema, statements, verbatim, worth_reading};
 use crate::dialogue::Key;
 use crate::error::Error;
 use crate::reply::Mind;
@@ -132,12 +132,16 @@ async fn learn(mind: &Mind, lesson: &Lesson) -> Result<usize, Error> {
     let request = RequestContext::new(&lesson.key.principal)
         .within(DEADLINE)
         .with_priority(Priority::Background);
-    let answer = mind
-        .llm
-        .structured(&request, messages(&lesson.said), schema(), ANSWER_TOKENS)
-        .await?;
+    let told = match verbatim(&lesson.said) {
+        Some(statement) => vec![statement],
+        None => {
+            let reading = messages(&lesson.said);
+            let answer = mind.llm.structured(&request, reading, schema(), ANSWER_TOKENS).await?;
+            statements(&answer, &lesson.said)
+        }
+    };
     let mut changed = 0;
-    for statement in statements(&answer, &lesson.said).into_iter().take(MOST_STATEMENTS) {
+    for statement in told.into_iter().take(MOST_STATEMENTS) {
         changed += usize::from(settle(mind, &request, lesson, &statement).await?);
     }
     Ok(changed)
