@@ -32,11 +32,13 @@ impl Memory {
         let filter = request.filter.clone();
         let checked = self.checked(request).await?;
         let candidates = (checked.limit * CANDIDATES_PER_HIT).max(LEAST_CANDIDATES);
+        // Their vectors are compared with one another, and with the query's where words found them.
+        let vectors = checked.diversity > 0.0 || checked.mode == Mode::Hybrid;
         let query = |by: &By| Query {
             by: by.clone(),
             filter: filter.clone(),
             limit: candidates,
-            vectors: true,
+            vectors,
         };
         let found = match checked.by.as_slice() {
             [meaning @ By::Vector(vector), words] => {
