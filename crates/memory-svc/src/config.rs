@@ -54,7 +54,9 @@ pub enum StoreKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
-    /// BERT on candle.
+    /// BERT in int8 on ONNX Runtime.
+    Onnx,
+    /// BERT in f32 on candle.
     Candle,
 }
 
@@ -66,6 +68,8 @@ pub struct EmbeddingConfig {
     pub engine: EngineKind,
     /// An installed model.
     pub model: String,
+    /// An installed model with the same vectors as a graph for ONNX Runtime.
+    pub weights: String,
     /// Tokens of a text that count, the two special ones included.
     pub max_tokens: usize,
     /// Texts that are embedded in one go while a document is taken in.
@@ -137,6 +141,8 @@ pub struct SearchConfig {
     pub language: Language,
     /// Days after which a fact has lost half of what age can take; 0: age takes nothing.
     pub fact_half_life_days: u32,
+    /// Memory for what searches by meaning find, in megabytes; 0: none.
+    pub resident_mb: u64,
 }
 
 impl SearchConfig {
@@ -198,6 +204,7 @@ impl Config {
         Indexing {
             language: format!("{:?}", self.search.language),
             vectors_from: self.upkeep.index_from,
+            resident_bytes: self.search.resident_mb << 20,
         }
     }
 
@@ -308,6 +315,11 @@ impl ServiceConfig for Config {
             (1..=1_000_000).contains(&search.max_query_chars),
             "memory.search.max_query_chars",
             format!("1 to 1000000 is wanted, found {}", search.max_query_chars),
+        );
+        check(
+            search.resident_mb <= 1 << 20,
+            "memory.search.resident_mb",
+            format!("0 to 1048576 is wanted, found {}", search.resident_mb),
         );
         check(
             (10..=600_000).contains(&watch.settle_ms),

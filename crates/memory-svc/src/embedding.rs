@@ -4,7 +4,9 @@
 //! (the weights are shared), on threads that let others go first. Where it is not, a document is embedded in small batches of
 //! which at most one is queued at a time, whatever the number of documents, so that a query waits for about one batch at most.
 
+mod bert;
 pub mod candle;
+pub mod onnx;
 
 use std::fmt;
 use std::sync::Arc;
@@ -84,8 +86,10 @@ pub struct Loader {
 /// # Errors
 /// A model that is not installed, or whose tokenizer or configuration cannot be read.
 pub fn from_config(config: &Config, global: &GlobalConfig) -> Result<Loader, StartupError> {
+    let (models_dir, threads) = (&global.models_dir, config.embedding_threads(global));
     match config.embedding.engine {
-        EngineKind::Candle => candle::loader(&global.models_dir, &config.embedding, config.embedding_threads(global)),
+        EngineKind::Onnx => onnx::loader(models_dir, &config.embedding, threads),
+        EngineKind::Candle => candle::loader(models_dir, &config.embedding, threads),
     }
 }
 

@@ -7,7 +7,8 @@
 //!   that takes a parser; [`chunk`] cuts the text into pieces that fit the embedding model, with exact byte ranges, heading
 //!   paths and pages.
 //! - [`embedding`]: the [`Embedder`](embedding::Embedder) trait and its engines, on a thread of their own.
-//! - [`store`]: the [`Store`](store::Store) trait and LanceDB behind it, everything keyed by principal.
+//! - [`store`]: the [`Store`](store::Store) trait and LanceDB behind it, everything keyed by principal; [`vectors`] in memory
+//!   find what is near.
 //! - [`watch`]: makes the store equal folders of this machine.
 //! - [`upkeep`]: joins small files and wipes what was deleted, in the background.
 //!
@@ -34,6 +35,7 @@ pub mod query;
 pub mod ranking;
 pub mod store;
 pub mod upkeep;
+pub mod vectors;
 pub mod watch;
 
 use std::path::PathBuf;

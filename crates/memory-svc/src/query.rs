@@ -49,6 +49,22 @@ pub struct Filter {
     pub kind: Option<HitKind>,
 }
 
+impl Filter {
+    /// True when every piece of a document passes.
+    pub fn bounds_nothing(&self) -> bool {
+        self.collections.is_empty()
+            && self.documents.is_empty()
+            && self.uri_prefix.is_empty()
+            && self.created_after.is_none()
+            && self.created_before.is_none()
+    }
+
+    /// True when facts may pass: they are of no document.
+    pub fn finds_facts(&self) -> bool {
+        self.kind != Some(HitKind::Document) && self.documents.is_empty() && self.uri_prefix.is_empty()
+    }
+}
+
 /// What a search is asked.
 #[derive(Debug, Clone)]
 pub struct SearchRequest {

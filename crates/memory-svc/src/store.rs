@@ -138,6 +138,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Removes the files of states older than `retain`.
     async fn prune(&self, retain: std::time::Duration) -> Result<(), StoreError>;
+
+    /// Waits until the writes that were begun have ended: without, the next to open the store may find it still in use.
+    async fn settle(&self);
 }
 
 /// A page of facts; its token names a version, not a fact.
@@ -249,6 +252,16 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl StoreError {
+    /// True when the database failed, perhaps half-way; otherwise nothing was changed.
+    pub fn is_of_the_database(&self) -> bool {
+        matches!(
+            self,
+            Self::DiskFull { .. } | Self::Backend { .. } | Self::Corrupt { .. }
+        )
+    }
 }
 
 impl ServiceError for StoreError {

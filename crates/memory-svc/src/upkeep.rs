@@ -20,8 +20,14 @@ enum Work {
 }
 
 /// Compacts when enough was written or something deleted must leave the disk; prunes once the readers that may use the
-/// old files are done. Ends on shutdown; what it was doing then is either committed or did not happen.
+/// old files are done. Ends on shutdown, once the writes have ended that were begun; what else it was doing then is either
+/// committed or did not happen.
 pub async fn run(store: Arc<dyn Store>, config: UpkeepConfig, shutdown: CancellationToken) {
+    look_after(&*store, config, shutdown).await;
+    store.settle().await;
+}
+
+async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: CancellationToken) {
     let mut backlog = store.backlog();
     if let Err(error) = store.warm().await {
         tracing::warn!(error = %solo_service::error::chain(&error), "the store's indexes are read when they are first needed");

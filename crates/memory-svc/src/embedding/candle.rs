@@ -1,8 +1,5 @@
 //! Sentence embeddings by a BERT model on candle: f32 on the CPU.
 //!
-//! After sentence-transformers (Reimers and Gurevych, 2019): token vectors of the last layer are averaged where the
-//! attention mask is set, and the mean is brought to length 1, so that a dot product is the cosine.
-//!
 //! The pools of threads are the engine's own, because the process's would also serve LanceDB. A query is so short that one
 //! thread does it in the time that several would need to meet, and on a busy machine in much less: it waits for nobody.
 
@@ -13,9 +10,10 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config as BertConfig};
 use solo_service::{CancelToken, StartupError, cpu};
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::{Encoding, Tokenizer};
 
-use super::{Embedder, EmbeddingError, Identity, Loader, TokenCounter};
+use super::bert::{Padded, Parts, damaged, encode, locate};
+use super::{Embedder, EmbeddingError, Loader};
 use crate::config::EmbeddingConfig;
 
 /// Tokens up to which one thread does the work: candle's own loops stay on one thread up to 64 Ki numbers, too.
@@ -26,78 +24,23 @@ const SHORT_TOKENS: usize = 40;
 /// # Errors
 /// A model that is not installed, or whose tokenizer or configuration cannot be read.
 pub fn loader(models_dir: &Path, config: &EmbeddingConfig, threads: usize) -> Result<Loader, StartupError> {
-    let locate = |role: &str| {
-        solo_models::locate(models_dir, &config.model, role).map_err(|missing| StartupError::MissingModel {
-            message: missing.to_string(),
-        })
-    };
-    let (weights, tokenizer_file, config_file) = (locate("model")?, locate("tokenizer")?, locate("config")?);
-    let model = config.model.clone();
-    let damaged = |file: &Path, problem: String| damaged(&model, file, &problem);
-    let bert = std::fs::read_to_string(&config_file)
-        .map_err(|error| damaged(&config_file, error.to_string()))
-        .and_then(|text| {
-            serde_json::from_str::<BertConfig>(&text).map_err(|error| damaged(&config_file, error.to_string()))
-        })?;
-    if config.max_tokens > bert.max_position_embeddings {
-        return Err(StartupError::Config(format!(
-            "memory.embedding.max_tokens: model \"{model}\" has {} positions, found {}",
-            bert.max_position_embeddings, config.max_tokens
-        )));
-    }
-    let tokenizer = Tokenizer::from_file(&tokenizer_file)
-        .map_err(|error| damaged(&tokenizer_file, error.to_string()))
-        .and_then(|tokenizer| {
-            prepared(tokenizer, config.max_tokens).map_err(|error| damaged(&tokenizer_file, error.to_string()))
-        })?;
-    let identity = Identity {
-        model: config.model.clone(),
-        dimension: bert.hidden_size,
-    };
-    let mut counting = tokenizer.clone();
-    // Counting must see the whole text.
-    counting
-        .with_truncation(None)
-        .map_err(|error| damaged(&tokenizer_file, error.to_string()))?;
+    let weights = locate(models_dir, &config.model, "model")?;
+    let parts = Parts::read(models_dir, config)?;
+    let bert: BertConfig = parts.config()?;
+    let Parts {
+        identity,
+        tokenizer,
+        counter,
+        ..
+    } = parts;
+    let model = identity.model.clone();
     Ok(Loader {
         engine: "candle",
         device: "cpu",
         identity,
-        counter: Arc::new(WordPiece(counting)),
+        counter,
         load: Box::new(move || Ok(Box::new(Bert::load(&model, weights, &bert, tokenizer, threads)?))),
     })
-}
-
-/// The tokenizer as embeddings want it: its file may pad to a fixed length and cut at another.
-fn prepared(mut tokenizer: Tokenizer, max_tokens: usize) -> tokenizers::Result<Tokenizer> {
-    tokenizer.with_padding(None);
-    tokenizer.with_truncation(Some(TruncationParams {
-        max_length: max_tokens,
-        ..TruncationParams::default()
-    }))?;
-    // "[SEP]" in a document is text.
-    tokenizer.set_encode_special_tokens(true);
-    Ok(tokenizer)
-}
-
-fn damaged(model: &str, file: &Path, problem: &str) -> StartupError {
-    let message = format!(
-        "model \"{model}\" is damaged: {} cannot be read ({problem}); run `solo models verify {model}`, then `solo models pull {model}`",
-        file.display()
-    );
-    StartupError::MissingModel { message }
-}
-
-/// Counts with the model's own tokenizer.
-struct WordPiece(Tokenizer);
-
-impl TokenCounter for WordPiece {
-    fn count(&self, text: &str) -> usize {
-        // WordPiece fails on no text: what it does not know is one unknown token. Were it to fail, each character counts.
-        self.0
-            .encode_fast(text, false)
-            .map_or_else(|_| text.chars().count(), |encoding| encoding.len())
-    }
 }
 
 /// The model, loaded.
@@ -134,21 +77,16 @@ impl Bert {
         })
     }
 
-    /// Unit vectors of encoded texts, padded to the longest of them.
-    fn forward(&self, encoded: &[tokenizers::Encoding]) -> candle_core::Result<Vec<Vec<f32>>> {
-        let (rows, columns) = (
-            encoded.len(),
-            encoded.iter().map(tokenizers::Encoding::len).max().unwrap_or(0),
-        );
-        let mut ids = vec![0_u32; rows * columns];
-        let mut mask = vec![0_f32; rows * columns];
-        for (row, encoding) in encoded.iter().enumerate() {
-            let start = row * columns;
-            ids[start..start + encoding.len()].copy_from_slice(encoding.get_ids());
-            mask[start..start + encoding.len()].fill(1.0);
-        }
+    /// Unit vectors of encoded texts.
+    fn forward(&self, encoded: &[Encoding]) -> candle_core::Result<Vec<Vec<f32>>> {
+        let Padded {
+            rows,
+            columns,
+            ids,
+            mask,
+        } = Padded::<u32>::new(encoded);
         let ids = Tensor::from_vec(ids, (rows, columns), &self.device)?;
-        let mask = Tensor::from_vec(mask, (rows, columns), &self.device)?;
+        let mask = Tensor::from_vec(mask, (rows, columns), &self.device)?.to_dtype(DType::F32)?;
         let types = ids.zeros_like()?;
         let hidden = self.model.forward(&ids, &types, Some(&mask))?;
         let sum = hidden.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?;
@@ -173,16 +111,12 @@ impl Embedder for Bert {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let encoded: Result<Vec<_>, _> = texts
-            .iter()
-            .map(|text| self.tokenizer.encode_fast(text.as_str(), true))
-            .collect();
-        let encoded = encoded.map_err(EmbeddingError::Engine)?;
+        let encoded = encode(&self.tokenizer, texts)?;
         if cancel.is_cancelled() {
             return Err(EmbeddingError::Cancelled);
         }
         let engine = &*self;
-        let tokens: usize = encoded.iter().map(tokenizers::Encoding::len).sum();
+        let tokens: usize = encoded.iter().map(Encoding::len).sum();
         let pool = if tokens <= SHORT_TOKENS {
             &engine.one
         } else {

@@ -14,7 +14,8 @@
 //!
 //! Strays are swept when the store is opened. While it is open, `hidden` holds the generations that searches must not see:
 //! the new one before step 2, the old one after. Searches read `hidden` and pin their tables' state under one lock, so
-//! they see one version or the other, never both or none. Deleting is the same without step 1.
+//! they see one version or the other, never both or none. Deleting is the same without step 1. What searches by meaning find
+//! is held in memory, too ([`resident`]): there, one version takes the other's place right after step 2.
 //!
 //! One process owns the folder (a lock file says so) and one write runs at a time; reads are concurrent. Writes run as
 //! tasks of their own, so that a caller that goes away cannot stop one between two steps.
@@ -27,7 +28,9 @@ mod identity;
 mod index;
 mod nearest;
 mod passages;
+mod piece;
 mod predicate;
+mod resident;
 mod rows;
 mod schema;
 mod table;
@@ -45,6 +48,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use solo_service::StartupError;
 use tokio::sync::{Mutex, RwLock, watch};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{Backlog, FactPage, Statistics, Store, StoreError, Verification};
@@ -56,11 +60,15 @@ use crate::page::{Page, PageRequest};
 use crate::query::{Found, Query};
 use crate::watch::Watch;
 pub use index::Indexing;
+use resident::Resident;
 use table::Table;
 
 /// LanceDB in a folder. Cheap to clone.
 #[derive(Clone)]
-pub struct LanceStore(Arc<Inner>);
+pub struct LanceStore {
+    inner: Arc<Inner>,
+    writes: TaskTracker,
+}
 
 struct Inner {
     dimension: usize,
@@ -73,6 +81,7 @@ struct Inner {
     writing: Mutex<()>,
     /// Generations of chunks that readers must not see. All of them are strays when no write runs.
     hidden: RwLock<HashSet<Uuid>>,
+    resident: Resident,
     counts: nearest::Counts,
     backlog: watch::Sender<Backlog>,
     indexing: Indexing,
@@ -110,6 +119,7 @@ impl LanceStore {
             dimension,
             writing: Mutex::new(()),
             hidden: RwLock::default(),
+            resident: Resident::new(dimension, indexing.resident_bytes),
             counts: nearest::Counts::default(),
             backlog: watch::Sender::new(Backlog::default()),
             indexing,
@@ -122,7 +132,10 @@ impl LanceStore {
         inner.chunks.index_words(&language).await.map_err(failed)?;
         inner.facts.index_words(&language).await.map_err(failed)?;
         inner.sweep().await.map_err(failed)?;
-        Ok(Self(Arc::new(inner)))
+        Ok(Self {
+            inner: Arc::new(inner),
+            writes: TaskTracker::new(),
+        })
     }
 
     /// Runs a write to its end, whatever becomes of the caller.
@@ -131,11 +144,18 @@ impl LanceStore {
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let task = tokio::spawn(work(Arc::clone(&self.0)));
-        task.await.map_err(|error| StoreError::Backend {
-            doing: "ran a write",
-            source: error.into(),
-        })?
+        let task = self.writes.spawn(work(Arc::clone(&self.inner)));
+        let done = task.await.unwrap_or_else(|error| {
+            Err(StoreError::Backend {
+                doing: "ran a write",
+                source: error.into(),
+            })
+        });
+        if done.as_ref().is_err_and(StoreError::is_of_the_database) {
+            self.inner.resident.drop_all();
+            self.inner.note_write(true);
+        }
+        done
     }
 }
 
@@ -177,7 +197,7 @@ impl Store for LanceStore {
         principal: &Principal,
         page: &PageRequest<CollectionName>,
     ) -> Result<Page<Collection>, StoreError> {
-        self.0.list_collections(principal, page).await
+        self.inner.list_collections(principal, page).await
     }
 
     async fn delete_collection(&self, principal: &Principal, name: &CollectionName) -> Result<u64, StoreError> {
@@ -192,7 +212,7 @@ impl Store for LanceStore {
         collection: &CollectionName,
         uri: &DocumentUri,
     ) -> Result<Option<Document>, StoreError> {
-        self.0.find_document(principal, collection, uri).await
+        self.inner.find_document(principal, collection, uri).await
     }
 
     async fn put_documents(&self, principal: &Principal, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError> {
@@ -207,19 +227,19 @@ impl Store for LanceStore {
         collection: &CollectionName,
         uri_prefix: &str,
     ) -> Result<Vec<Stored>, StoreError> {
-        self.0.contents(principal, collection, uri_prefix).await
+        self.inner.contents(principal, collection, uri_prefix).await
     }
 
     async fn find_content(&self, principal: &Principal, sha256: &[u8; 32]) -> Result<Option<Uuid>, StoreError> {
-        self.0.find_content(principal, sha256).await
+        self.inner.find_content(principal, sha256).await
     }
 
     async fn chunks(&self, principal: &Principal, id: Uuid) -> Result<Vec<ChunkDraft>, StoreError> {
-        self.0.chunks_of(principal, id).await
+        self.inner.chunks_of(principal, id).await
     }
 
     async fn document(&self, principal: &Principal, id: Uuid) -> Result<Document, StoreError> {
-        Ok(self.0.document_row(principal, id).await?.document)
+        Ok(self.inner.document_row(principal, id).await?.document)
     }
 
     async fn documents(
@@ -228,7 +248,7 @@ impl Store for LanceStore {
         filter: &DocumentFilter,
         page: &PageRequest<Uuid>,
     ) -> Result<Page<Document>, StoreError> {
-        self.0.list_documents(principal, filter, page).await
+        self.inner.list_documents(principal, filter, page).await
     }
 
     async fn delete_documents(&self, principal: &Principal, ids: &[Uuid]) -> Result<u64, StoreError> {
@@ -238,11 +258,11 @@ impl Store for LanceStore {
     }
 
     async fn passage(&self, principal: &Principal, id: Uuid, range: Range<u64>) -> Result<Passage, StoreError> {
-        self.0.passage(principal, id, range).await
+        self.inner.passage(principal, id, range).await
     }
 
     async fn search(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError> {
-        self.0.search(principal, query).await
+        self.inner.search(principal, query).await
     }
 
     async fn near_facts(
@@ -251,7 +271,7 @@ impl Store for LanceStore {
         vector: &[f32],
         limit: usize,
     ) -> Result<Vec<(Fact, f32)>, StoreError> {
-        self.0.near_facts(principal, vector, limit).await
+        self.inner.near_facts(principal, vector, limit).await
     }
 
     async fn apply_facts(&self, principal: &Principal, changes: Vec<FactChange>) -> Result<Vec<Fact>, StoreError> {
@@ -261,7 +281,7 @@ impl Store for LanceStore {
     }
 
     async fn facts(&self, principal: &Principal, past: bool, page: &PageRequest<Uuid>) -> Result<FactPage, StoreError> {
-        self.0.list_facts(principal, past, page).await
+        self.inner.list_facts(principal, past, page).await
     }
 
     async fn forget(&self, principal: &Principal, selector: &Selector) -> Result<Forgotten, StoreError> {
@@ -271,7 +291,7 @@ impl Store for LanceStore {
     }
 
     async fn watches(&self) -> Result<Vec<Watch>, StoreError> {
-        self.0.read_watches().await
+        self.inner.read_watches().await
     }
 
     async fn add_watch(&self, watch: &Watch) -> Result<(), StoreError> {
@@ -286,8 +306,11 @@ impl Store for LanceStore {
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {
-        let (documents, chunks, facts) =
-            futures::try_join!(self.0.documents.len(), self.0.chunks.len(), self.0.facts.len())?;
+        let (documents, chunks, facts) = futures::try_join!(
+            self.inner.documents.len(),
+            self.inner.chunks.len(),
+            self.inner.facts.len()
+        )?;
         Ok(Statistics {
             documents,
             chunks,
@@ -296,7 +319,7 @@ impl Store for LanceStore {
     }
 
     fn backlog(&self) -> watch::Receiver<Backlog> {
-        self.0.backlog.subscribe()
+        self.inner.backlog.subscribe()
     }
 
     async fn compact(&self) -> Result<(), StoreError> {
@@ -304,20 +327,32 @@ impl Store for LanceStore {
     }
 
     async fn index(&self) -> Result<(), StoreError> {
+        self.inner.hold().await?;
+        self.inner.rearrange().await;
         // Beside writes: appending and indexing do not get in each other's way, and indexing takes long.
-        self.0.chunks.index(self.0.indexing.vectors_from).await?;
-        self.0.facts.index(self.0.indexing.vectors_from).await
+        let vectors_from = (!self.inner.resident.is_held()).then_some(self.inner.indexing.vectors_from);
+        self.inner.chunks.index(vectors_from).await?;
+        self.inner.facts.index(vectors_from).await
     }
 
     async fn warm(&self) -> Result<(), StoreError> {
-        futures::try_join!(self.0.chunks.warm(), self.0.facts.warm()).map(drop)
+        self.inner.hold().await?;
+        if self.inner.resident.is_held() {
+            return Ok(());
+        }
+        futures::try_join!(self.inner.chunks.warm(), self.inner.facts.warm()).map(drop)
     }
 
     async fn verify(&self) -> Result<Verification, StoreError> {
-        self.0.verify().await
+        self.inner.verify().await
     }
 
     async fn prune(&self, retain: Duration) -> Result<(), StoreError> {
         self.write(move |inner| async move { inner.prune(retain).await }).await
+    }
+
+    async fn settle(&self) {
+        self.writes.close();
+        self.writes.wait().await;
     }
 }

@@ -106,6 +106,7 @@ fn tiny(max_tokens: usize) -> Loader {
     let config = EmbeddingConfig {
         engine: EngineKind::Candle,
         model: "minilm-l6-v2".into(),
+        weights: "minilm-l6-v2-int8".into(),
         max_tokens,
         batch: 4,
     };

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use memory_svc::config::{EmbeddingConfig, EngineKind};
-use memory_svc::embedding::{Embedder, TokenCounter, candle};
+use memory_svc::embedding::{Embedder, TokenCounter, candle, onnx};
 use solo_proto::memory::v1::*;
 use solo_service::CancelToken;
 use solo_service::testing::Harness;
@@ -23,11 +23,27 @@ fn minilm() -> Loaded {
     let config = EmbeddingConfig {
         engine: EngineKind::Candle,
         model: "minilm-l6-v2".into(),
+        weights: "minilm-l6-v2-int8".into(),
         max_tokens: 256,
         batch: 4,
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let loader = candle::loader(&models_dir(), &config, threads).unwrap();
+    ((loader.load)().unwrap(), loader.counter)
+}
+
+fn int8() -> Loaded {
+    require_model("minilm-l6-v2", "tokenizer.json");
+    require_model("minilm-l6-v2-int8", "model.onnx");
+    require_model("onnxruntime", "libonnxruntime.so");
+    let config = EmbeddingConfig {
+        engine: EngineKind::Onnx,
+        model: "minilm-l6-v2".into(),
+        weights: "minilm-l6-v2-int8".into(),
+        max_tokens: 256,
+        batch: 1,
+    };
+    let loader = onnx::loader(&models_dir(), &config, 2).unwrap();
     ((loader.load)().unwrap(), loader.counter)
 }
 
@@ -38,6 +54,42 @@ fn embed(embedder: &mut Box<dyn Embedder>, texts: &[&str]) -> Vec<Vec<f32>> {
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// A store may hold both: what is near in one is near in the other.
+#[test]
+#[ignore = "needs models: cargo make test-models"]
+fn model_int8_vectors_are_those_of_f32() {
+    let (mut full, counter) = minilm();
+    let (mut small, small_counter) = int8();
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/retrieval/passages.jsonl"
+    );
+    let passages = std::fs::read_to_string(file).unwrap();
+    let passages: Vec<serde_json::Value> = passages
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let texts: Vec<&str> = passages
+        .iter()
+        .step_by(4)
+        .map(|passage| passage["text"].as_str().unwrap())
+        .collect();
+    assert!(texts.len() > 50);
+    let (full_vectors, small_vectors) = (embed(&mut full, &texts), embed(&mut small, &texts));
+    let mut least = 1.0_f32;
+    for (text, (a, b)) in texts.iter().zip(full_vectors.iter().zip(&small_vectors)) {
+        assert_eq!(counter.count(text), small_counter.count(text));
+        assert!((dot(b, b) - 1.0).abs() < 1e-4);
+        least = least.min(dot(a, b));
+    }
+    assert!(least > 0.99, "a cosine of {least}");
+    let mut another = small.another().unwrap().expect("there can be two sessions");
+    assert_eq!(embed(&mut another, &texts[..3]), small_vectors[..3]);
+    let together: Vec<f32> = embed(&mut small, &texts[..8]).concat();
+    let alone: Vec<f32> = small_vectors[..8].concat();
+    assert!(dot(&together, &alone) / 8.0 > 0.99, "padding must not change a vector");
 }
 
 #[test]
@@ -198,7 +250,7 @@ async fn model_questions_find_their_notes_and_nothing_else_finds_any() {
     let status = fixture.harness.context().status.snapshot();
     assert_eq!(
         (status.engine.as_str(), status.model.as_str(), status.device.as_str()),
-        ("candle", "minilm-l6-v2", "cpu")
+        ("onnx", "minilm-l6-v2", "cpu")
     );
 }
 

@@ -52,8 +52,11 @@ async fn a_first_start_that_did_not_end_is_taken_up() {
 }
 
 /// Starts as the program does, with models in `models`.
-async fn start_for_real(models: &std::path::Path, store: &std::path::Path) -> StartupError {
-    let overrides = format!("[global]\nmodels_dir = {models:?}\n[memory]\npath = {store:?}\n");
+async fn start_for_real(models: &std::path::Path, engine: &str) -> StartupError {
+    let store = models.join("store");
+    let overrides = format!(
+        "[global]\nmodels_dir = {models:?}\n[memory]\npath = {store:?}\n[memory.embedding]\nengine = {engine:?}\n"
+    );
     Harness::start(memory_svc::DEFINITION, &overrides, memory_svc::build)
         .await
         .err()
@@ -63,9 +66,11 @@ async fn start_for_real(models: &std::path::Path, store: &std::path::Path) -> St
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_model_names_the_command() {
     let folder = tempfile::tempdir().unwrap();
-    let error = start_for_real(folder.path(), &folder.path().join("store")).await;
-    assert_eq!(error.exit_code(), 66);
-    assert!(error.to_string().contains("solo models pull minilm-l6-v2"), "{error}");
+    for engine in ["onnx", "candle"] {
+        let error = start_for_real(folder.path(), engine).await;
+        assert_eq!(error.exit_code(), 66);
+        assert!(error.to_string().contains("solo models pull minilm-l6-v2"), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +85,7 @@ async fn a_damaged_model_names_the_command() {
         std::fs::read(&weights).unwrap()[..2000].to_vec(),
     ] {
         std::fs::write(&weights, damage).unwrap();
-        let error = start_for_real(folder.path(), &folder.path().join("store")).await;
+        let error = start_for_real(folder.path(), "candle").await;
         assert_eq!(error.exit_code(), 66);
         let message = error.to_string();
         assert!(message.contains("solo models verify minilm-l6-v2"), "{message}");

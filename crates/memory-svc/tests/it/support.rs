@@ -169,8 +169,12 @@ pub async fn start_in(folder: &Path, overrides: &str, loader: Loader) -> Result<
 impl Fixture {
     /// Stops the service and starts it again on the same store.
     pub async fn restart(self) -> Self {
+        self.restart_with("").await
+    }
+
+    pub async fn restart_with(self, overrides: &str) -> Self {
         self.harness.stop().await.unwrap();
-        let harness = start_in(self.folder.path(), "", loader()).await.unwrap();
+        let harness = start_in(self.folder.path(), overrides, loader()).await.unwrap();
         let client = Client::new(harness.channel().await);
         Self {
             harness,

@@ -98,6 +98,25 @@ async fn check(client: &Client, user: &str, other: &str, ids: &[String], step: &
     }
 }
 
+/// What both find near a text, by identifier.
+async fn everything_found(fixture: &Fixture) -> Vec<Hit> {
+    let mut found = Vec::new();
+    for user in USERS {
+        found.extend(fixture.client.of(user).find(&text(user, 0)).await);
+    }
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    found
+}
+
+fn assert_same(found: Vec<Hit>, wanted: Vec<Hit>) {
+    assert_eq!(found.len(), wanted.len());
+    for (mut found, wanted) in found.into_iter().zip(wanted) {
+        assert!((found.score - wanted.score).abs() < 1e-4, "{found:?} {wanted:?}");
+        found.score = wanted.score;
+        assert_eq!(found, wanted);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8) })]
 
@@ -152,8 +171,12 @@ proptest! {
                     }
                 }
             }
+            // What is held in memory is what the tables hold, to the last of all these steps.
+            let remembered = everything_found(&fixture).await;
             let verified = clients[0].verify(VerifyRequest {}).await.unwrap();
             assert_eq!(verified.problems, Vec::<String>::new());
+            let fixture = fixture.restart_with("[memory.search]\nresident_mb = 0\n").await;
+            assert_same(everything_found(&fixture).await, remembered);
         });
     }
 }

@@ -29,6 +29,7 @@ fn every_id_is_unique_and_the_spine_is_there() {
         "oww-features",
         "oww-hey-jarvis",
         "minilm-l6-v2",
+        "minilm-l6-v2-int8",
         "onnxruntime",
     ] {
         assert!(ids.contains(id), "{id}");

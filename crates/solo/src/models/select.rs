@@ -30,6 +30,10 @@ fn setting(model: &Model) -> Option<Setting> {
         ModelKind::Llm => (&["llm", "model"], id.into(), "llm-svc"),
         ModelKind::Stt => (&["stt", "model"], id.into(), "stt-svc"),
         ModelKind::Tts => (&["tts", "voice"], id.into(), "tts-svc"),
+        // Weights alone are a second form of a model that has the tokenizer.
+        ModelKind::Embedding if model.file("tokenizer").is_none() => {
+            (&["memory", "embedding", "weights"], id.into(), "memory-svc")
+        }
         ModelKind::Embedding => (&["memory", "embedding", "model"], id.into(), "memory-svc"),
         ModelKind::Wake => {
             // wake-svc is told keywords, not models: "hey_jarvis" for micro-hey-jarvis. Its engine knows no others.

@@ -148,8 +148,9 @@ impl Inner {
         }
         let inside = Predicate::of(principal).is("collection", name.as_str());
         let documents = self.document_rows(&inside).await?;
-        let deleted = self.drop_documents(&inside, &documents).await?;
+        let deleted = self.drop_documents(principal, &inside, &documents).await?;
         self.facts.delete(&inside).await?;
+        self.resident.forget_collection(principal, name);
         self.collections
             .delete(&Predicate::of(principal).is("name", name.as_str()))
             .await?;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::Inner;
 use super::document_rows::{COLUMNS, DocumentRow, document_row, read_document, read_hash};
+use super::piece::{Piece, PieceOf};
 use super::predicate::Predicate;
 use super::rows::{batch, rows, vectors};
 use super::schema;
@@ -26,6 +27,8 @@ struct Change {
     old: Option<DocumentRow>,
     new: DocumentRow,
     chunks: Vec<ChunkDraft>,
+    /// Of the chunks.
+    ids: Vec<Uuid>,
 }
 
 impl Change {
@@ -50,10 +53,34 @@ impl Change {
             },
         };
         Self {
+            ids: draft.chunks.iter().map(|_| Uuid::now_v7()).collect(),
             chunks: draft.chunks,
             old,
             new,
         }
+    }
+
+    /// Its chunks as searches give them.
+    fn pieces(&self) -> impl Iterator<Item = (Piece, &[f32])> {
+        let document = &self.new.document;
+        let of = Arc::new(PieceOf {
+            document: document.id,
+            collection: document.collection.clone(),
+            uri: document.uri.clone(),
+            title: document.title.clone(),
+            created_at: document.updated_at,
+        });
+        self.chunks.iter().zip(&self.ids).map(move |(chunk, id)| {
+            let piece = Piece {
+                id: *id,
+                of: Arc::clone(&of),
+                heading: chunk.heading.as_str().into(),
+                page: chunk.page,
+                start: chunk.span.start,
+                text: chunk.text.as_str().into(),
+            };
+            (piece, chunk.vector.as_slice())
+        })
     }
 }
 
@@ -126,7 +153,7 @@ impl Inner {
             .collect();
         let chunks: Result<Vec<RecordBatch>, _> = changes
             .iter()
-            .map(|change| self.chunk_rows(principal, &change.new, &change.chunks))
+            .map(|change| self.chunk_rows(principal, change))
             .collect();
         let (rows, chunks) = (rows?, chunks?);
         let new: Vec<Uuid> = changes.iter().map(|change| change.new.generation).collect();
@@ -145,6 +172,14 @@ impl Inner {
             let mut hidden = self.hidden.write().await;
             hidden.retain(|generation| !new.contains(generation));
             hidden.extend(&old);
+            self.resident.change(|held| {
+                self.resident.remove_generations(held, principal, &old);
+                changes.iter().all(|change| {
+                    let generation = change.new.generation;
+                    let mut pieces = change.pieces();
+                    pieces.all(|(piece, vector)| self.resident.add_piece(held, principal, generation, piece, vector))
+                })
+            });
         }
         if !old.is_empty() {
             self.drop_chunks_or_later(&old).await;
@@ -289,11 +324,16 @@ impl Inner {
                 name: id.to_string(),
             });
         }
-        self.drop_documents(&which, &found).await
+        self.drop_documents(principal, &which, &found).await
     }
 
     /// Deletes the documents `rows`, which are those that match `which`. The caller holds the write lock.
-    pub(super) async fn drop_documents(&self, which: &Predicate, rows: &[DocumentRow]) -> Result<u64, StoreError> {
+    pub(super) async fn drop_documents(
+        &self,
+        principal: &Principal,
+        which: &Predicate,
+        rows: &[DocumentRow],
+    ) -> Result<u64, StoreError> {
         if rows.is_empty() {
             return Ok(0);
         }
@@ -307,6 +347,10 @@ impl Inner {
                 .retain(|generation| !generations.contains(generation));
             return Err(error);
         }
+        self.resident.change(|held| {
+            self.resident.remove_generations(held, principal, &generations);
+            true
+        });
         self.drop_chunks_or_later(&generations).await;
         self.note_write(true);
         Ok(rows.len() as u64)
@@ -334,16 +378,12 @@ impl Inner {
         Ok(())
     }
 
-    fn chunk_rows(
-        &self,
-        principal: &Principal,
-        row: &DocumentRow,
-        chunks: &[ChunkDraft],
-    ) -> Result<RecordBatch, StoreError> {
+    fn chunk_rows(&self, principal: &Principal, change: &Change) -> Result<RecordBatch, StoreError> {
+        let Change { new: row, chunks, .. } = change;
         let count = chunks.len();
         let document = &row.document;
         let same = |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, count))) as ArrayRef;
-        let ids = chunks.iter().map(|_| Uuid::now_v7().to_string());
+        let ids = change.ids.iter().map(Uuid::to_string);
         let columns: Vec<ArrayRef> = vec![
             Arc::new(StringArray::from_iter_values(ids)),
             same(principal.as_str()),

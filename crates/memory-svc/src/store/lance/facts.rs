@@ -1,6 +1,6 @@
 //! Facts: one row a version. All changes of a call are one merge, hence one commit: all or none.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
@@ -101,6 +101,20 @@ impl Inner {
         }
         let rows = self.fact_rows(principal, &written)?;
         self.facts.upsert("row", vec![rows]).await?;
+        self.resident.change(|held| {
+            let ended: HashSet<Uuid> = written
+                .iter()
+                .filter(|row| row.ended_at.is_some())
+                .map(|row| row.row)
+                .collect();
+            self.resident
+                .remove_facts(held, principal, |row, _| ended.contains(&row));
+            let mut lasting = written.iter().filter(|row| row.ended_at.is_none());
+            lasting.all(|row| {
+                self.resident
+                    .add_fact(held, principal, row.row, row.fact.clone(), &row.vector)
+            })
+        });
         self.note_write(false);
         Ok(answers)
     }
@@ -190,10 +204,11 @@ impl Inner {
         }
         if *selector == Selector::Everything {
             let documents = self.document_rows(&everything).await?;
-            forgotten.documents = self.drop_documents(&everything, &documents).await?;
+            forgotten.documents = self.drop_documents(principal, &everything, &documents).await?;
             self.collections.delete(&everything).await?;
         }
         self.facts.delete(&which).await?;
+        self.resident.forget(principal, selector);
         self.note_write(true);
         Ok(forgotten)
     }
@@ -260,7 +275,7 @@ fn expected(latest: &mut HashMap<Uuid, FactRow>, known: Known) -> Result<FactRow
 }
 
 /// The dialogue of a provenance "dialogue/turn".
-fn dialogue(provenance: &str) -> &str {
+pub(super) fn dialogue(provenance: &str) -> &str {
     provenance.split('/').next().unwrap_or_default()
 }
 

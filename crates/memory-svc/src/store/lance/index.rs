@@ -27,8 +27,10 @@ const PRINCIPALS: &str = "principal_bitmap";
 pub struct Indexing {
     /// Language whose endings are taken off words and whose commonest words are left out.
     pub language: String,
-    /// Rows from which on vectors are indexed.
+    /// Rows from which on vectors are indexed, where they are not held in memory.
     pub vectors_from: u64,
+    /// Memory for what searches by meaning find.
+    pub resident_bytes: u64,
 }
 
 impl Table {
@@ -59,13 +61,13 @@ impl Table {
         Ok(())
     }
 
-    /// Brings the indexes up to date; makes those by vector and principal where there are enough rows.
-    pub(super) async fn index(&self, vectors_from: u64) -> Result<(), StoreError> {
+    /// Brings the indexes up to date; makes those by vector and principal where there are enough rows. `None`: nobody needs them.
+    pub(super) async fn index(&self, vectors_from: Option<u64>) -> Result<(), StoreError> {
         let update = OptimizeAction::Index(lancedb::table::OptimizeOptions::default());
         let updated = self.table().optimize(update).await;
         updated.map_err(self.failed("brought its indexes up to date"))?;
         let rows = self.len().await?;
-        if rows < vectors_from {
+        if vectors_from.is_none_or(|from| rows < from) {
             return Ok(());
         }
         let known = self.indexes().await?;

@@ -1,5 +1,6 @@
-//! Search: by cosine similarity of vectors, or by BM25 of words. Indexes ([`super::index`]) make both fast; what they do not
-//! know yet is looked at row by row, so that neither is ever stale.
+//! Search: by cosine similarity of vectors, in memory where they are held there ([`super::resident`]), or by BM25 of words.
+//! Otherwise indexes ([`super::index`]) make both fast; what they do not know yet is looked at row by row, so that neither is
+//! ever stale.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,28 +10,15 @@ use uuid::Uuid;
 use super::Inner;
 use super::documents::now;
 use super::facts::read_fact;
+use super::piece::{PIECE_COLUMNS, Piece, fact_hit};
 use super::predicate::Predicate;
 use super::rows::{Row, rows};
 use super::table::{DISTANCE, FLAT_BELOW, SCORE, Table};
-use crate::chunk;
-use crate::extract::first_words;
 use crate::fact::Fact;
 use crate::names::Principal;
-use crate::query::{By, Citation, Filter, Found, Hit, HitKind, Parts, Query};
+use crate::query::{By, Filter, Found, HitKind, Parts, Query};
 use crate::store::StoreError;
 
-const CHUNK_COLUMNS: [&str; 10] = [
-    "id",
-    "document",
-    "uri",
-    "title",
-    "heading",
-    "page",
-    "start",
-    "end",
-    "text",
-    "created_at",
-];
 pub(super) const FACT_COLUMNS: [&str; 9] = [
     "row",
     "id",
@@ -80,12 +68,17 @@ impl Inner {
             limit,
             vectors,
         } = query;
-        let now = now().as_microsecond();
+        let now = now();
+        if let By::Vector(vector) = by
+            && let Some(found) = self.resident.nearest(principal, vector, filter, *limit, *vectors, now)
+        {
+            return Ok(ordered(found, *limit));
+        }
+        let now = now.as_microsecond();
         let of_documents = filter.kind != Some(HitKind::Fact);
-        let of_facts =
-            filter.kind != Some(HitKind::Document) && filter.documents.is_empty() && filter.uri_prefix.is_empty();
+        let of_facts = filter.finds_facts();
         let extra: &[&str] = if *vectors { &["vector"] } else { &[] };
-        let chunk_columns = [&CHUNK_COLUMNS[..], extra].concat();
+        let chunk_columns = [&PIECE_COLUMNS[..], extra].concat();
         let fact_columns = [&FACT_COLUMNS[..], &["created_at"], extra].concat();
         // Which generations are hidden and which state the tables have must be read together: see the parent's header.
         let hidden = self.hidden.read().await;
@@ -119,20 +112,19 @@ impl Inner {
         };
         if let Some(best) = chunks {
             for row in rows(&self.chunks.collect(best).await?) {
-                found.hits.push(chunk_hit(row, by, *vectors)?);
+                let (score, parts) = score(row, by)?;
+                let vector = if *vectors { row.vector()? } else { Vec::new() };
+                found.hits.push(Piece::read(row, None)?.hit(score, parts, vector));
             }
         }
         if let Some(best) = facts {
             for row in rows(&self.facts.collect(best).await?) {
-                found.hits.push(fact_hit(row, by, *vectors)?);
+                let (score, parts) = score(row, by)?;
+                let vector = if *vectors { row.vector()? } else { Vec::new() };
+                found.hits.push(fact_hit(read_fact(row)?, score, parts, vector));
             }
         }
-        // Equal scores: the newer first, so that the order is always the same.
-        found
-            .hits
-            .sort_by(|a, b| b.score.total_cmp(&a.score).then(b.id.cmp(&a.id)));
-        found.hits.truncate(*limit);
-        Ok(found)
+        Ok(ordered(found, *limit))
     }
 
     pub(super) async fn near_facts(
@@ -141,7 +133,11 @@ impl Inner {
         vector: &[f32],
         limit: usize,
     ) -> Result<Vec<(Fact, f32)>, StoreError> {
-        let which = Predicate::of(principal).holding(now().as_microsecond());
+        let now = now();
+        if let Some(facts) = self.resident.near_facts(principal, vector, limit, now) {
+            return Ok(facts);
+        }
+        let which = Predicate::of(principal).holding(now.as_microsecond());
         let columns = [&FACT_COLUMNS[..], &["created_at"]].concat();
         let by = By::Vector(vector.to_vec());
         let batches = self
@@ -165,6 +161,15 @@ impl Inner {
         self.counts.set(key, count);
         Ok(count)
     }
+}
+
+/// Best first; equal scores: the newer first, so that the order is always the same.
+fn ordered(mut found: Found, limit: usize) -> Found {
+    found
+        .hits
+        .sort_by(|a, b| b.score.total_cmp(&a.score).then(b.id.cmp(&a.id)));
+    found.hits.truncate(limit);
+    found
 }
 
 fn chunk_filter(principal: &Principal, filter: &Filter) -> Predicate {
@@ -197,50 +202,4 @@ fn score(row: Row<'_>, by: &By) -> Result<(f32, Parts), StoreError> {
     };
     *part = Some(score);
     Ok((score, parts))
-}
-
-fn chunk_hit(row: Row<'_>, by: &By, vector: bool) -> Result<Hit, StoreError> {
-    let (score, parts) = score(row, by)?;
-    let text = row.long_text("text")?;
-    let shown = chunk::trimmed(text, 0..text.len());
-    let start = row.large("start")?;
-    Ok(Hit {
-        id: row.id("id")?,
-        kind: HitKind::Document,
-        score,
-        parts,
-        created_at: row.time("created_at")?,
-        citation: Citation {
-            document: row.id("document")?,
-            title: row.text("title")?.to_owned(),
-            uri: row.text("uri")?.to_owned(),
-            page: row.number("page")?,
-            heading: row.text("heading")?.to_owned(),
-            range: start + shown.start as u64..start + shown.end as u64,
-            text: text[shown].to_owned(),
-        },
-        vector: if vector { row.vector()? } else { Vec::new() },
-    })
-}
-
-fn fact_hit(row: Row<'_>, by: &By, vector: bool) -> Result<Hit, StoreError> {
-    let (score, parts) = score(row, by)?;
-    let fact = read_fact(row)?;
-    Ok(Hit {
-        id: fact.id,
-        kind: HitKind::Fact,
-        score,
-        parts,
-        created_at: fact.created_at,
-        citation: Citation {
-            document: fact.id,
-            title: first_words(&fact.text),
-            uri: format!("fact:{}", fact.id),
-            page: 0,
-            heading: String::new(),
-            range: 0..fact.text.len() as u64,
-            text: fact.text,
-        },
-        vector: if vector { row.vector()? } else { Vec::new() },
-    })
 }

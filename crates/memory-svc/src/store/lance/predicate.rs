@@ -28,6 +28,11 @@ impl Predicate {
         Self(col(column).eq(lit(value)))
     }
 
+    /// Facts of everybody that were neither superseded nor retracted: for upkeep, never for requests.
+    pub(super) fn of_everybody_not_ended() -> Self {
+        Self(col("ended_at").is_null())
+    }
+
     fn and(self, other: DfExpr) -> Self {
         Self(self.0.and(other))
     }

@@ -1,14 +1,20 @@
 //! Looking after the tables: sweeping what a crash left, joining small files, removing old ones.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::Inner;
+use super::facts::read_fact;
+use super::nearest::FACT_COLUMNS;
+use super::piece::{PIECE_COLUMNS, Piece};
 use super::predicate::Predicate;
-use super::rows::rows;
+use super::resident::Held;
+use super::rows::{Row, corrupt, rows};
 use super::table::Table;
+use crate::names::Principal;
 use crate::store::{Backlog, StoreError};
 
 impl Inner {
@@ -82,6 +88,78 @@ impl Inner {
         Ok(())
     }
 
+    /// Reads what searches by meaning need into memory, if it has room there.
+    pub(super) async fn hold(&self) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
+        let rows_there = self.chunks.len().await? + self.facts.len().await?;
+        if self.resident.is_held() || !self.resident.has_room_for(rows_there) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut held = Held::default();
+        let complete = self.read_pieces(&mut held).await? && self.read_facts(&mut held).await?;
+        let (pieces, facts, bytes) = held.size();
+        self.resident.hold(complete.then_some(held));
+        self.resident.rearrange();
+        let (took_ms, megabytes) = (started.elapsed().as_millis(), bytes >> 20);
+        if complete {
+            tracing::info!(pieces, facts, megabytes, took_ms, "searches are answered from memory");
+        } else {
+            tracing::info!(
+                megabytes,
+                "memory.search.resident_mb has no room for the store: searches read it from the disk"
+            );
+        }
+        Ok(())
+    }
+
+    /// False: there is no room.
+    async fn read_pieces(&self, held: &mut Held) -> Result<bool, StoreError> {
+        let columns = [&PIECE_COLUMNS[..], &["principal", "generation", "vector"]].concat();
+        let hidden = self.hidden.read().await.clone();
+        let mut pieces = self.chunks.scan(None, &columns).await?;
+        while let Some(batch) = pieces.try_next().await.map_err(self.chunks.failed("read rows"))? {
+            let mut before = None;
+            for row in rows(&[batch]) {
+                let generation = row.id("generation")?;
+                if hidden.contains(&generation) {
+                    continue;
+                }
+                let piece = Piece::read(row, before.as_ref())?;
+                before = Some(piece.clone());
+                if !self
+                    .resident
+                    .add_piece(held, &read_principal(row)?, generation, piece, &row.vector()?)
+                {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// False: there is no room.
+    async fn read_facts(&self, held: &mut Held) -> Result<bool, StoreError> {
+        let columns = [&FACT_COLUMNS[..], &["created_at", "principal", "vector"]].concat();
+        let lasting = Predicate::of_everybody_not_ended();
+        for row in rows(&self.facts.read(&lasting, &columns).await?) {
+            let (principal, id) = (read_principal(row)?, row.id("row")?);
+            if !self
+                .resident
+                .add_fact(held, &principal, id, read_fact(row)?, &row.vector()?)
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes better lists of what is held where they are worth it.
+    pub(super) async fn rearrange(&self) {
+        let _writing = self.writing.lock().await;
+        self.resident.rearrange();
+    }
+
     pub(super) async fn prune(&self, retain: Duration) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
         for table in self.tables() {
@@ -89,4 +167,8 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+fn read_principal(row: Row<'_>) -> Result<Principal, StoreError> {
+    Principal::new(row.text("principal")?).map_err(|error| corrupt(error.to_string()))
 }

@@ -51,15 +51,17 @@ impl Inner {
             "text_bytes",
         ];
         let chunk_columns = ["id", "generation", "ordinal", "start", "end", "vector"];
-        let (documents, mut chunks, facts, hidden) = {
+        let (documents, mut chunks, facts, hidden, held) = {
             let _writing = self.writing.lock().await;
             let documents = self.documents.scan(None, &columns).await?;
             let chunks = self.chunks.scan(None, &chunk_columns).await?;
             let facts = self.facts.scan(None, &["row", "id", "version", "ended_at"]).await?;
-            (documents, chunks, facts, self.hidden.read().await.clone())
+            let hidden = self.hidden.read().await.clone();
+            (documents, chunks, facts, hidden, self.resident.identifiers())
         };
         let mut problems = Problems::default();
         let mut found = Verification::default();
+        let (mut held_pieces, mut held_facts) = held.clone().unwrap_or_default();
         let mut promises = HashMap::new();
         let mut places = HashSet::new();
         for row in rows(&self.documents.collect(documents).await?) {
@@ -86,11 +88,15 @@ impl Inner {
             for row in rows(&[batch]) {
                 found.chunks += 1;
                 let place = (row.number("ordinal")?, row.large("start")?, row.large("end")?);
-                pieces.entry(row.id("generation")?).or_default().push(place);
+                let (id, generation) = (row.id("id")?, row.id("generation")?);
+                pieces.entry(generation).or_default().push(place);
+                if held.is_some() && !held_pieces.remove(&id) && !hidden.contains(&generation) {
+                    problems.add(format!("piece {id} is not in memory, where searches look"));
+                }
                 let vector = row.vector()?;
                 let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
                 if vector.len() != self.dimension || (length - 1.0).abs() > UNIT_TOLERANCE {
-                    problems.add(format!("piece {} has no unit vector", row.text("id")?));
+                    problems.add(format!("piece {id} has no unit vector"));
                 }
             }
         }
@@ -118,9 +124,19 @@ impl Inner {
             if !versions.insert((id, row.number("version")?)) {
                 problems.add(format!("fact {id} has a version twice"));
             }
-            if row.maybe_time("ended_at")?.is_none() && !holding.insert(id) {
+            if row.maybe_time("ended_at")?.is_some() {
+                continue;
+            }
+            if !holding.insert(id) {
                 problems.add(format!("fact {id} holds in two versions"));
             }
+            if held.is_some() && !held_facts.remove(&row.id("row")?) {
+                problems.add(format!("fact {id} is not in memory, where searches look"));
+            }
+        }
+        let left = held_pieces.len() + held_facts.len();
+        if left > 0 {
+            problems.add(format!("{left} pieces and facts are in memory and not in the tables"));
         }
         if problems.more > 0 {
             problems.named.push(format!("and {} problems more", problems.more));
