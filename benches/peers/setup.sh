@@ -2,9 +2,10 @@
 # Builds what the benchmarks compare Solo with, natively, from pinned packages. Nothing is installed outside the folder
 # below, nothing of it is part of Solo, and what is built already is left as it is.
 #
-#   benches/peers/setup.sh [llm] [voice]     into ${SOLO_PEERS_DIR:-${XDG_CACHE_HOME:-~/.cache}/solo/peers}
+#   benches/peers/setup.sh [llm] [voice] [memory]     into ${SOLO_PEERS_DIR:-${XDG_CACHE_HOME:-~/.cache}/solo/peers}
 #
-# llm is llama.cpp's own server, voice a Python stack with its models and recordings; both where none is named.
+# llm is llama.cpp's own server, voice a Python stack with its models and recordings, memory sentence-transformers and Chroma
+# (4 GB: PyTorch comes with what GPUs need); all where none is named.
 # JOBS=1 builds with one process (default: one for each core).
 set -euo pipefail
 
@@ -119,11 +120,30 @@ recordings() {
     rm -rf "$1/deb" "$1"/*.deb
 }
 
-[ $# -gt 0 ] || set -- llm voice
+# sentence-transformers and Chroma in a virtual environment. The model is Solo's own, from where it is installed.
+memory_stack() {
+    local folder="$peers/memory"
+    if cmp -s memory/requirements.txt "$folder/installed.txt"; then
+        say "sentence-transformers and Chroma are installed: $folder"
+        return
+    fi
+    say "installing sentence-transformers and Chroma (4 GB)"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    python3 -m venv "$folder/venv" ||
+        fail "no virtual environment can be made in $folder" "apt-get install python3-venv"
+    "$folder/venv/bin/pip" --quiet --disable-pip-version-check install --no-cache-dir --require-hashes \
+        --only-binary :all: --requirement memory/requirements.txt
+    cp memory/requirements.txt "$folder/installed.txt"
+    say "installed $folder"
+}
+
+[ $# -gt 0 ] || set -- llm voice memory
 for wanted in "$@"; do
     case "$wanted" in
     llm) llama_server ;;
     voice) voice_stack ;;
-    *) fail "there is no peer called $wanted" "llm or voice" ;;
+    memory) memory_stack ;;
+    *) fail "there is no peer called $wanted" "llm, voice or memory" ;;
     esac
 done

@@ -45,12 +45,22 @@ impl<W: Copy + Ord> Samples<W> {
         Some(Spread::of(values.iter().copied()))
     }
 
+    /// Two metrics, round by round; none where a round lacks one of them.
+    pub fn pairs(&self, (metric, who): (&str, W), (other, whose): (&str, W)) -> Vec<(f64, f64)> {
+        let of = |metric: &str, who| self.values.get(&(metric.to_owned(), who)).cloned().unwrap_or_default();
+        let (first, second) = (of(metric, who), of(other, whose));
+        let paired = first.len() == second.len();
+        if paired {
+            first.into_iter().zip(second).collect()
+        } else {
+            Vec::new()
+        }
+    }
+
     /// One metric over another, round by round; `None` where a round lacks one of them.
     pub fn ratio(&self, (metric, who): (&str, W), (other, whose): (&str, W)) -> Option<Spread> {
-        let above = self.values.get(&(metric.to_owned(), who))?;
-        let below = self.values.get(&(other.to_owned(), whose))?;
-        let paired = above.len() == below.len();
-        paired.then(|| Spread::of(above.iter().zip(below).map(|(above, below)| above / below)))
+        let pairs = self.pairs((metric, who), (other, whose));
+        (!pairs.is_empty()).then(|| Spread::of(pairs.into_iter().map(|(above, below)| above / below)))
     }
 
     /// The tables of a sheet, in Markdown.

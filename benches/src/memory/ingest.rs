@@ -1,0 +1,76 @@
+//! How fast documents are taken in, embedding included: memory-svc beside sentence-transformers and Chroma, in turn.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use serde_json::json;
+
+use super::Who;
+use super::peer::{Python, file};
+use super::report::Samples;
+use super::retrieval::passages;
+use super::service::MemorySvc;
+
+/// Documents of a round.
+const DOCUMENTS: usize = 100;
+/// Passages of each: some 1,300 words.
+const PASSAGES: usize = 12;
+/// Documents on their way to memory-svc at once.
+const AT_ONCE: usize = 4;
+
+/// Measures `rounds` times, with new documents each.
+///
+/// # Panics
+/// When a contender does not answer.
+pub async fn ingest(rounds: u32, samples: &mut Samples) {
+    let mut random = StdRng::seed_from_u64(11);
+    let mut passages = passages();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let service = MemorySvc::start(None).await;
+    let mut python = Python::start();
+    for round in 0..rounds {
+        // No document is like another: what is known already would not be embedded again.
+        let mut documents = Vec::new();
+        for index in 0..DOCUMENTS {
+            passages.shuffle(&mut random);
+            let mut text = String::new();
+            for passage in &passages[..PASSAGES] {
+                writeln!(text, "{}\n\n{}\n", passage.source, passage.text).expect("a string");
+            }
+            documents.push((format!("file:///{round}/{index}.txt"), text));
+        }
+        let started = Instant::now();
+        let mut pieces = 0;
+        let mut waiting = documents.iter().cloned();
+        let mut running = tokio::task::JoinSet::new();
+        loop {
+            while running.len() < AT_ONCE
+                && let Some((uri, text)) = waiting.next()
+            {
+                let mut client = service.client().await;
+                running.spawn(async move { client.put(&uri, &text).await });
+            }
+            let Some(done) = running.join_next().await else { break };
+            let done = done.expect("it is taken in");
+            pieces += done.document.expect("a document").chunks;
+        }
+        samples.record("ingest", Who::Ours, f64::from(pieces) / started.elapsed().as_secs_f64());
+
+        let lines: String = documents
+            .iter()
+            .map(|(uri, text)| format!("{}\n", json!({ "uri": uri, "text": text })))
+            .collect();
+        let (input, store) = (
+            file(&folder, "documents.jsonl"),
+            file(&folder, &format!("chroma-{round}")),
+        );
+        std::fs::write(&input, lines).expect("a file of documents");
+        let (pieces, seconds, peak) = python.ingest(&input, &store);
+        samples.record("ingest", Who::Chroma, pieces / seconds);
+        samples.record("ingest peak", Who::Chroma, peak);
+        samples.record("ingest peak", Who::Ours, service.peak_mib());
+    }
+}
