@@ -102,6 +102,7 @@ impl<W: Copy + Ord> Samples<W> {
             // Ratios are near one; what stands alone has a unit, and decimals where it is small.
             let decimals = match target.to {
                 Some(_) => 3,
+                None if measured.median.abs() < 1.0 => 2,
                 None => usize::from(measured.median.abs() < 10.0),
             };
             writeln!(text, "| {} | {measured:.decimals$} | {holds} |", target.label).expect("a string");

@@ -90,7 +90,7 @@ pub async fn retrieval() -> String {
             let request = SearchRequest {
                 query: Some(Query::Text(question.question.clone())),
                 mode: mode.into(),
-                limit: 100,
+                limit: 2 * DEPTH as u32,
                 min_score: Some(-1.0),
                 ..SearchRequest::default()
             };

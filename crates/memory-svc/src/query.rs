@@ -19,7 +19,7 @@ pub enum Mode {
     Dense,
     /// By words: BM25.
     Text,
-    /// Both, fused by reciprocal rank.
+    /// Both, their scores fused.
     Hybrid,
 }
 

@@ -7,44 +7,40 @@ use jiff::Timestamp;
 
 use crate::query::{Hit, HitKind, Mode};
 
-/// How much the first ranks count beside later ones, in reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009).
-const RANK_CONSTANT: f32 = 60.0;
+/// How much meaning counts in a fused score; the rest is for words. docs/adr/0023 says what it was chosen by.
+const MEANING_SHARE: f32 = 0.8;
+/// Nearest pieces by whose spread similarities are told apart.
+const SPREAD_OF: usize = 40;
+/// Least spread: of a few pieces that are all equally near none is far behind.
+const LEAST_SPREAD: f32 = 0.2;
 /// Share of the least similarity that is enough for a piece that words found.
 const WORDS_SHARE: f32 = 0.5;
 /// What age leaves of a fact's score at most: an old fact loses to a new one that says the same, not to a stranger.
 const AGED_SHARE: f32 = 0.7;
 
-/// Fuses what was found by meaning and what was found by words, each best first and with vectors: the score is the sum of
-/// the reciprocal ranks, as a share of what the first of both would have. `query` is the query's unit vector.
+/// Fuses what was found by meaning and what was found by words, each best first and with vectors: a convex combination of
+/// both scores (Bruch, Gai and Ingber, 2023), the similarity as its place between the nearest piece and the last of the
+/// [`SPREAD_OF`] nearest, BM25 as a share of the best. `query` is the query's unit vector.
 pub fn fuse(dense: Vec<Hit>, text: Vec<Hit>, query: &[f32]) -> Vec<Hit> {
-    let share = |rank: usize| (1.0 + RANK_CONSTANT) / (2.0 * (1.0 + RANK_CONSTANT + rank as f32));
-    let mut fused: Vec<Hit> = Vec::with_capacity(dense.len() + text.len());
-    let mut places = HashMap::new();
-    for (rank, hit) in dense.into_iter().enumerate() {
-        places.insert(hit.id, fused.len());
-        fused.push(Hit {
-            score: share(rank),
-            ..hit
-        });
-    }
-    for (rank, hit) in text.into_iter().enumerate() {
+    let best = dense.first().map_or(0.0, |hit| hit.score);
+    let least = dense.get(SPREAD_OF - 1).or(dense.last()).map_or(0.0, |hit| hit.score);
+    let spread = (best - least).max(LEAST_SPREAD);
+    let most_words = text.first().map_or(0.0, |hit| hit.score).max(f32::MIN_POSITIVE);
+    let mut fused = dense;
+    let places: HashMap<_, _> = fused.iter().enumerate().map(|(place, hit)| (hit.id, place)).collect();
+    for mut hit in text {
         match places.get(&hit.id) {
-            Some(place) => {
-                let known = &mut fused[*place];
-                known.score += share(rank);
-                known.parts.text = hit.parts.text;
-            }
+            Some(place) => fused[*place].parts.text = hit.parts.text,
             None => {
-                let mut hit = Hit {
-                    score: share(rank),
-                    ..hit
-                };
                 hit.parts.dense = Some(dot(query, &hit.vector).clamp(-1.0, 1.0));
                 fused.push(hit);
             }
         }
     }
     for hit in &mut fused {
+        let nearness = hit.parts.dense.map_or(0.0, |dense| 1.0 - (best - dense) / spread);
+        let words = hit.parts.text.map_or(0.0, |text| text / most_words);
+        hit.score = MEANING_SHARE * nearness.clamp(0.0, 1.0) + (1.0 - MEANING_SHARE) * words.clamp(0.0, 1.0);
         hit.parts.fused = Some(hit.score);
     }
     fused
@@ -175,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_both_ways_find_comes_first_and_says_why() {
-        let dense = [hit(0.9, [1.0, 0.0]), hit(0.8, [0.8, 0.6])];
+        let dense = [hit(0.9, [1.0, 0.0]), hit(0.85, [0.8, 0.6])];
         let other = by_words(&hit(0.0, [0.0, 1.0]), 7.0);
         let text = vec![by_words(&dense[1], 9.0), other.clone()];
         let mut fused = fuse(dense.to_vec(), text, &[1.0, 0.0]);

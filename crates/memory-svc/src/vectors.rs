@@ -8,6 +8,9 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 /// Vectors from which on lists are made; fewer are looked at one by one in half a millisecond.
 pub const LISTS_FROM: usize = 10_000;
 /// Of so many lists one is looked at…
@@ -22,7 +25,7 @@ const ROUNDS: usize = 8;
 const ONE: f32 = 32_767.0;
 
 /// Names an entry for as long as it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(u32);
 
 /// Vectors with values.
@@ -153,22 +156,27 @@ impl<T> Vectors<T> {
         accept: impl Fn(&T) -> bool,
     ) -> Vec<(Key, f32)> {
         let query = fixed(query);
-        let mut found: Vec<(i32, Key)> = Vec::new();
+        // The worst of the best on top.
+        let mut best: BinaryHeap<Reverse<(i32, Key)>> = BinaryHeap::with_capacity(limit + 1);
         for list in self.lists.near(&query, accepted, self.len) {
             let vectors = list.vectors.chunks_exact(self.dimension);
             for (key, vector) in list.keys.iter().zip(vectors) {
+                let candidate = Reverse((dot(&query, vector), *key));
+                let is_full = best.len() >= limit;
+                if is_full && best.peek().is_none_or(|worst| candidate >= *worst) {
+                    continue;
+                }
+                // Last, because values lie anywhere in memory: that costs more than the product.
                 if self.get(*key).is_some_and(&accept) {
-                    found.push((dot(&query, vector), *key));
+                    if is_full {
+                        best.pop();
+                    }
+                    best.push(candidate);
                 }
             }
         }
-        let order = |a: &(i32, Key), b: &(i32, Key)| b.0.cmp(&a.0).then(b.1.0.cmp(&a.1.0));
-        if limit < found.len() {
-            found.select_nth_unstable_by(limit, order);
-            found.truncate(limit);
-        }
-        found.sort_unstable_by(order);
-        found.into_iter().map(|(dot, key)| (key, cosine(dot))).collect()
+        let best = best.into_sorted_vec().into_iter();
+        best.map(|Reverse((dot, key))| (key, cosine(dot))).collect()
     }
 
     /// Better lists, where so many vectors came or went since they were made that it is worth it. Takes a while: a second for
@@ -261,7 +269,7 @@ impl Lists {
         let mut order: Vec<usize> = (0..count).collect();
         if probes < count {
             let near: Vec<i32> = self.centres.chunks_exact(query.len()).map(|c| dot(query, c)).collect();
-            order.select_nth_unstable_by_key(probes, |list| std::cmp::Reverse(near[*list]));
+            order.select_nth_unstable_by_key(probes, |list| Reverse(near[*list]));
             order.truncate(probes);
         }
         order.into_iter().map(|list| &self.lists[list])

@@ -72,10 +72,10 @@ impl Graph {
     fn open(&self) -> Result<Session, StartupError> {
         // Threads that spin between runs would take the cores from the services that work then.
         let open = || -> Result<Session, ort::Error> {
-            Ok(Session::builder()?
+            Session::builder()?
                 .with_intra_threads(self.threads)?
                 .with_intra_op_spinning(false)?
-                .commit_from_file(&self.file)?)
+                .commit_from_file(&self.file)
         };
         open().map_err(|error| damaged(&self.name, &self.file, &error.to_string()))
     }

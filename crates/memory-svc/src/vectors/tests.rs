@@ -66,7 +66,7 @@ fn lists_find_what_looking_at_each_finds() {
     let queries = clustered(&mut random, 100, 32);
     let queries: Vec<_> = queries.iter().chain(all.iter().step_by(200)).collect();
     let ask = |vectors: &Vectors<usize>, of: usize| -> Vec<Vec<(Key, f32)>> {
-        let accept = |value: &usize| value % of == 0;
+        let accept = |value: &usize| value.is_multiple_of(of);
         queries
             .iter()
             .map(|query| vectors.nearest(query, 10, 12_000 / of, accept))

@@ -732,7 +732,7 @@ pub enum SearchMode {
     Dense = 1,
     /// By words: BM25.
     Text = 2,
-    /// Both, fused by reciprocal rank.
+    /// Both, their scores fused.
     Hybrid = 3,
 }
 impl SearchMode {
