@@ -30,3 +30,16 @@ pub fn peers() -> Option<PathBuf> {
         _ => Some(dirs::cache_dir()?.join("solo/peers")),
     }
 }
+
+/// The most memory that a process ever had resident, in MiB.
+///
+/// # Panics
+/// When there is no such process, or no `/proc`.
+pub(crate) fn peak_mib(pid: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib: f64 = line
+        .and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .expect("Linux says how much");
+    kib / 1024.0
+}

@@ -57,7 +57,10 @@ pub async fn ingest(rounds: u32, samples: &mut Samples) {
             let done = done.expect("it is taken in");
             pieces += done.document.expect("a document").chunks;
         }
-        samples.record("ingest", Who::Ours, f64::from(pieces) / started.elapsed().as_secs_f64());
+        let kilobytes = documents.iter().map(|(_, text)| text.len()).sum::<usize>() as f64 / 1e3;
+        let (ours, seconds) = (f64::from(pieces), started.elapsed().as_secs_f64());
+        samples.record("ingest", Who::Ours, kilobytes / seconds);
+        samples.record("pieces", Who::Ours, ours / seconds);
 
         let lines: String = documents
             .iter()
@@ -69,7 +72,12 @@ pub async fn ingest(rounds: u32, samples: &mut Samples) {
         );
         std::fs::write(&input, lines).expect("a file of documents");
         let (pieces, seconds, peak) = python.ingest(&input, &store);
-        samples.record("ingest", Who::Chroma, pieces / seconds);
+        assert!(
+            (0.6..1.7).contains(&(ours / pieces)),
+            "both cut the same texts into much the same pieces: {ours} and {pieces}"
+        );
+        samples.record("ingest", Who::Chroma, kilobytes / seconds);
+        samples.record("pieces", Who::Chroma, pieces / seconds);
         samples.record("ingest peak", Who::Chroma, peak);
         samples.record("ingest peak", Who::Ours, service.peak_mib());
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use solo_testkit::fixtures::require_model;
 
 use super::{DIMENSION, MODEL, THREADS};
-use crate::process::{peers, tied};
+use crate::process::{peak_mib, peers, tied};
 
 fn program(name: &str) -> Command {
     let program = peers()
@@ -53,11 +53,10 @@ impl Python {
         python
     }
 
-    /// Fills the Chroma at a port with vectors; the name of its collection, and the seconds that it took.
-    pub fn fill(&mut self, vectors: &Path, count: usize, port: u16) -> (String, f64) {
+    /// Fills the Chroma at a port with vectors; the name of its collection.
+    pub fn fill(&mut self, vectors: &Path, count: usize, port: u16) -> String {
         let answer = self.ask(&json!({ "fill": vectors, "count": count, "dimension": DIMENSION, "port": port }));
-        let collection = answer["collection"].as_str().expect("a collection").to_owned();
-        (collection, answer["seconds"].as_f64().expect("seconds"))
+        answer["collection"].as_str().expect("a collection").to_owned()
     }
 
     /// Takes documents in; pieces, seconds and the peak of its memory in MiB.
@@ -126,6 +125,11 @@ impl Chroma {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The most memory that it ever had resident, in MiB.
+    pub fn peak_mib(&self) -> f64 {
+        peak_mib(self.child.id())
     }
 
     /// The rows nearest to a vector, with their texts and what is kept with them.

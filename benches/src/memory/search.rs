@@ -62,9 +62,7 @@ pub async fn search(count: usize, rounds: u32, samples: &mut Samples) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (served, held, indexed) = (file(&folder, "served"), file(&folder, "held"), file(&folder, "indexed"));
 
-    let started = Instant::now();
     let lance = filled(&indexed, &all).await;
-    samples.record("fill", Who::Lance, count as f64 / started.elapsed().as_secs_f64());
     copy(&indexed, &served);
     copy(&indexed, &held);
     lance.index().await.expect("the index is built");
@@ -80,8 +78,7 @@ pub async fn search(count: usize, rounds: u32, samples: &mut Samples) {
     std::fs::write(&raw, bytes).expect("a file of vectors");
     drop(all);
     let chroma = Chroma::start(&file(&folder, "chroma")).await;
-    let (collection, seconds) = Python::start().fill(&raw, count, chroma.port());
-    samples.record("fill", Who::Chroma, count as f64 / seconds);
+    let collection = Python::start().fill(&raw, count, chroma.port());
     let mut contenders = Contenders {
         ours: service.client().await,
         store,
@@ -110,6 +107,7 @@ pub async fn search(count: usize, rounds: u32, samples: &mut Samples) {
         samples.record("grpc", Who::Ours, above - below);
     }
     samples.record("resident", Who::Ours, service.peak_mib());
+    samples.record("resident", Who::Chroma, contenders.chroma.peak_mib());
 }
 
 impl Contenders {

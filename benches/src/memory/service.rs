@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{MODEL, THREADS};
 use crate::llm::service::status_at;
-use crate::process::tied;
+use crate::process::{peak_mib, tied};
 
 /// How long reading a large store into memory may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -83,13 +83,7 @@ impl MemorySvc {
 
     /// The most memory that it ever had resident, in MiB.
     pub fn peak_mib(&self) -> f64 {
-        let file = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(file).expect("a running process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib: f64 = line
-            .and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
-            .expect("Linux says how much");
-        kib / 1024.0
+        peak_mib(self.child.id())
     }
 }
 

@@ -16,6 +16,7 @@ const RETRY: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy)]
 enum Work {
     Compact,
+    Index,
     Prune,
 }
 
@@ -29,9 +30,11 @@ pub async fn run(store: Arc<dyn Store>, config: UpkeepConfig, shutdown: Cancella
 
 async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: CancellationToken) {
     let mut backlog = store.backlog();
-    if let Err(error) = store.warm().await {
-        tracing::warn!(error = %solo_service::error::chain(&error), "the store's indexes are read when they are first needed");
+    let warm = store.warm().await;
+    if let Err(error) = &warm {
+        tracing::warn!(error = %solo_service::error::chain(error), "what searches need could not be read into memory");
     }
+    let mut index_due = warm.is_err();
     // What the last process left is removed soon after the start.
     let mut prune_at = Some(Instant::now() + config.retain());
     loop {
@@ -49,6 +52,7 @@ async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: Cancellat
         };
         let work = tokio::select! {
             () = shutdown.cancelled() => return,
+            () = std::future::ready(()), if index_due => Work::Index,
             () = due => Work::Prune,
             waited = much => match waited {
                 Ok(()) => Work::Compact,
@@ -58,10 +62,8 @@ async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: Cancellat
         };
         let working = async {
             match work {
-                Work::Compact => match store.compact().await {
-                    Ok(()) => store.index().await,
-                    failed => failed,
-                },
+                Work::Compact => store.compact().await,
+                Work::Index => store.index().await,
                 Work::Prune => store.prune(config.retain()).await,
             }
         };
@@ -69,12 +71,17 @@ async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: Cancellat
             () = shutdown.cancelled() => return,
             done = working => done,
         };
+        index_due = match (work, &done) {
+            (Work::Compact, Ok(())) => true,
+            (Work::Index, done) => done.is_err(),
+            _ => index_due,
+        };
         prune_at = match (work, &done) {
             (Work::Prune, Ok(())) => None,
             // A moment longer, so that the state before this one is old enough. After a failure too: pruning makes the
             // room that joining files may have lacked.
             (Work::Compact, _) => Some(Instant::now() + config.retain() + Duration::from_millis(100)),
-            (Work::Prune, Err(_)) => prune_at,
+            (Work::Index, _) | (Work::Prune, Err(_)) => prune_at,
         };
         if let Err(error) = done
             && !pause(&error, &shutdown).await

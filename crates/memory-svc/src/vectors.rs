@@ -158,7 +158,14 @@ impl<T> Vectors<T> {
         let query = fixed(query);
         // The worst of the best on top.
         let mut best: BinaryHeap<Reverse<(i32, Key)>> = BinaryHeap::with_capacity(limit + 1);
-        for list in self.lists.near(&query, accepted, self.len) {
+        let (near, others) = self.lists.by_nearness(&query, accepted, self.len);
+        let enough = limit.min(accepted);
+        for (index, list) in near.iter().chain(&others).enumerate() {
+            // What is let through may lie together, away from the query.
+            if index >= near.len() && best.len() >= enough {
+                break;
+            }
+            let list = &self.lists.lists[*list];
             let vectors = list.vectors.chunks_exact(self.dimension);
             for (key, vector) in list.keys.iter().zip(vectors) {
                 let candidate = Reverse((dot(&query, vector), *key));
@@ -255,8 +262,8 @@ impl Lists {
         keys.get(index).copied()
     }
 
-    /// The lists to look at, in no order.
-    fn near(&self, query: &[i16], accepted: usize, all: usize) -> impl Iterator<Item = &List> {
+    /// The lists to look at, and the others, both in no order.
+    fn by_nearness(&self, query: &[i16], accepted: usize, all: usize) -> (Vec<usize>, Vec<usize>) {
         let count = self.lists.len();
         let probes = (count / PROBED_SHARE).max(LEAST_PROBES);
         let probes = probes.saturating_mul(all) / accepted.max(1);
@@ -270,9 +277,9 @@ impl Lists {
         if probes < count {
             let near: Vec<i32> = self.centres.chunks_exact(query.len()).map(|c| dot(query, c)).collect();
             order.select_nth_unstable_by_key(probes, |list| Reverse(near[*list]));
-            order.truncate(probes);
         }
-        order.into_iter().map(|list| &self.lists[list])
+        let others = order.split_off(probes);
+        (order, others)
     }
 
     fn vectors(&self, dimension: usize) -> impl Iterator<Item = &[i16]> {

@@ -1,5 +1,5 @@
 //! Sentence embeddings by a BERT model in int8 on ONNX Runtime: twice as fast as in f32, a quarter of the memory, and the same
-//! vectors but for rounding (cosine above 0.999), so that a store may hold both.
+//! vectors but for rounding (cosine above 0.99), so that a store may hold both.
 
 use std::path::{Path, PathBuf};
 

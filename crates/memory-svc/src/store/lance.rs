@@ -41,11 +41,13 @@ mod watches;
 use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::ops::Range;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use solo_service::StartupError;
 use tokio::sync::{Mutex, RwLock, watch};
 use tokio_util::task::TaskTracker;
@@ -138,24 +140,51 @@ impl LanceStore {
         })
     }
 
-    /// Runs a write to its end, whatever becomes of the caller.
+    /// Runs a write to its end, whatever becomes of the caller. Of one that failed nobody knows what it committed: then what
+    /// is held in memory is let go.
     async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        let task = self.writes.spawn(work(Arc::clone(&self.inner)));
-        let done = task.await.unwrap_or_else(|error| {
-            Err(StoreError::Backend {
-                doing: "ran a write",
-                source: error.into(),
-            })
-        });
-        if done.as_ref().is_err_and(StoreError::is_of_the_database) {
-            self.inner.resident.drop_all();
-            self.inner.note_write(true);
-        }
-        done
+        let inner = Arc::clone(&self.inner);
+        let work = work(Arc::clone(&inner));
+        self.detached(async move {
+            let done = AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+                Err(StoreError::Backend {
+                    doing: "ran a write",
+                    source: "it panicked".into(),
+                })
+            });
+            if done.as_ref().is_err_and(StoreError::is_of_the_database) {
+                let _writing = inner.writing.lock().await;
+                inner.resident.drop_all();
+                inner.note_write(true);
+            }
+            done
+        })
+        .await
+    }
+
+    /// Runs what changes no row to its end, whatever becomes of the caller.
+    async fn detached<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writes.spawn(work).await.map_err(|error| StoreError::Backend {
+            doing: "ran a task",
+            source: error.into(),
+        })?
+    }
+
+    /// Reads the tables into memory where nothing is held and there is room, and puts what is held in order.
+    async fn hold(&self) -> Result<(), StoreError> {
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move {
+            inner.hold().await?;
+            inner.rearrange().await
+        })
+        .await
     }
 }
 
@@ -323,20 +352,20 @@ impl Store for LanceStore {
     }
 
     async fn compact(&self) -> Result<(), StoreError> {
-        self.write(|inner| async move { inner.compact().await }).await
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move { inner.compact().await }).await
     }
 
     async fn index(&self) -> Result<(), StoreError> {
-        self.inner.hold().await?;
-        self.inner.rearrange().await;
+        self.hold().await?;
         // Beside writes: appending and indexing do not get in each other's way, and indexing takes long.
-        let vectors_from = (!self.inner.resident.is_held()).then_some(self.inner.indexing.vectors_from);
-        self.inner.chunks.index(vectors_from).await?;
-        self.inner.facts.index(vectors_from).await
+        let (from, vectors) = (self.inner.indexing.vectors_from, !self.inner.resident.is_held());
+        self.inner.chunks.index(from, vectors).await?;
+        self.inner.facts.index(from, vectors).await
     }
 
     async fn warm(&self) -> Result<(), StoreError> {
-        self.inner.hold().await?;
+        self.hold().await?;
         if self.inner.resident.is_held() {
             return Ok(());
         }
@@ -348,7 +377,8 @@ impl Store for LanceStore {
     }
 
     async fn prune(&self, retain: Duration) -> Result<(), StoreError> {
-        self.write(move |inner| async move { inner.prune(retain).await }).await
+        let inner = Arc::clone(&self.inner);
+        self.detached(async move { inner.prune(retain).await }).await
     }
 
     async fn settle(&self) {

@@ -94,6 +94,33 @@ fn lists_find_what_looking_at_each_finds() {
 }
 
 #[test]
+fn what_is_let_through_is_found_wherever_it_lies() {
+    let mut random = StdRng::seed_from_u64(4);
+    let mut vectors = Vectors::new(16);
+    let axis = |of: usize| {
+        (0..16)
+            .map(|index| if index == of { 1.0 } else { 0.0 })
+            .collect::<Vec<f32>>()
+    };
+    for subject in 0..4 {
+        for _ in 0..12_000 {
+            let noise = direction(&mut random, 16);
+            let near: Vec<f32> = axis(subject)
+                .iter()
+                .zip(noise)
+                .map(|(x, noise)| x + 0.05 * noise)
+                .collect();
+            vectors.insert(&near, subject);
+        }
+    }
+    let arrangement = vectors.rearranged().expect("there are enough for lists");
+    vectors.adopt(arrangement);
+    let found = vectors.nearest(&axis(0), 10, 12_000, |subject| *subject == 3);
+    assert_eq!(found.len(), 10);
+    assert!(found.iter().all(|(key, _)| vectors.get(*key) == Some(&3)));
+}
+
+#[test]
 fn lists_grow_and_shrink_with_what_is_in_them() {
     let mut random = StdRng::seed_from_u64(3);
     let mut vectors = Vectors::new(8);

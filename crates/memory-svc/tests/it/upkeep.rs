@@ -85,3 +85,32 @@ async fn many_small_files_become_few() {
     assert_eq!(fixture.client.documents().await.len(), 21);
     assert_eq!(fixture.client.find("text number 7").await[0].text, "text number 7");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_outgrows_its_memory_is_searched_on_the_disk() {
+    let fixture = start_with("[memory.search]\nresident_mb = 1\n").await;
+    let client = &fixture.client;
+    client.put("file:///small.txt", "the harbour of Lisbon").await;
+    assert_eq!(
+        client.find("the harbour of Lisbon").await[0].text,
+        "the harbour of Lisbon"
+    );
+    let long: String = (0..200_000).map(|n| format!("{n} ")).collect();
+    client.put("file:///large.txt", &long).await;
+    client.put("file:///late.txt", "a heron in the reeds").await;
+    for text in ["the harbour of Lisbon", "a heron in the reeds"] {
+        assert_eq!(client.find(text).await[0].text, text);
+    }
+    let verified = client.clone().verify(VerifyRequest {}).await.unwrap();
+    assert_eq!(verified.problems, Vec::<String>::new());
+    // With the large one gone there is room again, and nothing else changes.
+    let large = client
+        .documents()
+        .await
+        .into_iter()
+        .find(|document| document.uri.ends_with("large.txt"));
+    client.delete(&[&large.unwrap().id]).await.unwrap();
+    for text in ["the harbour of Lisbon", "a heron in the reeds"] {
+        assert_eq!(client.find(text).await[0].text, text);
+    }
+}

@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn every_key_is_one_of_its_service() {
         let manifest = Manifest::embedded();
-        let mut kinds = 0;
+        let mut keys = 0;
         for model in manifest.default.iter().filter_map(|id| manifest.get(id)) {
             let Some(Setting { path, value, service }) = setting(model) else {
                 continue;
@@ -227,8 +227,8 @@ mod tests {
             let document: DocumentMut = fs::read_to_string(&file).unwrap().parse().unwrap();
             let default = path.iter().fold(document.as_item(), |item, key| &item[key]);
             assert_eq!(default.to_string().trim(), value.to_string(), "{path:?} of {service}");
-            kinds += 1;
+            keys += 1;
         }
-        assert_eq!(kinds, 5);
+        assert_eq!(keys, 6);
     }
 }

@@ -172,7 +172,7 @@ impl Inner {
             let mut hidden = self.hidden.write().await;
             hidden.retain(|generation| !new.contains(generation));
             hidden.extend(&old);
-            self.resident.change(|held| {
+            self.change_held(|held| {
                 self.resident.remove_generations(held, principal, &old);
                 changes.iter().all(|change| {
                     let generation = change.new.generation;
@@ -347,7 +347,7 @@ impl Inner {
                 .retain(|generation| !generations.contains(generation));
             return Err(error);
         }
-        self.resident.change(|held| {
+        self.change_held(|held| {
             self.resident.remove_generations(held, principal, &generations);
             true
         });

@@ -1,6 +1,6 @@
 //! Facts: one row a version. All changes of a call are one merge, hence one commit: all or none.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray, UInt32Array};
@@ -101,14 +101,10 @@ impl Inner {
         }
         let rows = self.fact_rows(principal, &written)?;
         self.facts.upsert("row", vec![rows]).await?;
-        self.resident.change(|held| {
-            let ended: HashSet<Uuid> = written
-                .iter()
-                .filter(|row| row.ended_at.is_some())
-                .map(|row| row.row)
-                .collect();
+        self.change_held(|held| {
+            let ended = written.iter().filter(|row| row.ended_at.is_some());
             self.resident
-                .remove_facts(held, principal, |row, _| ended.contains(&row));
+                .remove_fact_rows(held, principal, ended.map(|row| row.row));
             let mut lasting = written.iter().filter(|row| row.ended_at.is_none());
             lasting.all(|row| {
                 self.resident

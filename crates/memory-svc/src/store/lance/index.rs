@@ -1,4 +1,5 @@
-//! The tables' indexes: by words, from the first row on; by vector and by principal, once a flat scan takes longer than they do.
+//! The tables' indexes: by words, from the first row on; by principal and, where vectors are not held in memory
+//! ([`super::resident`]), by vector, once a flat scan takes longer than they do.
 //!
 //! An index knows the rows that there were when it was last brought up to date; searches look at the others one by one. So an
 //! index that is behind makes searches slower, never wrong.
@@ -61,13 +62,13 @@ impl Table {
         Ok(())
     }
 
-    /// Brings the indexes up to date; makes those by vector and principal where there are enough rows. `None`: nobody needs them.
-    pub(super) async fn index(&self, vectors_from: Option<u64>) -> Result<(), StoreError> {
+    /// Brings the indexes up to date; makes those by principal and, where `vectors` says so, by vector, from so many rows on.
+    pub(super) async fn index(&self, from: u64, vectors: bool) -> Result<(), StoreError> {
         let update = OptimizeAction::Index(lancedb::table::OptimizeOptions::default());
         let updated = self.table().optimize(update).await;
         updated.map_err(self.failed("brought its indexes up to date"))?;
         let rows = self.len().await?;
-        if vectors_from.is_none_or(|from| rows < from) {
+        if rows < from {
             return Ok(());
         }
         let known = self.indexes().await?;
@@ -79,11 +80,11 @@ impl Table {
                 .await
                 .map_err(self.failed("made its index by principal"))?;
         }
-        if !known.iter().any(|name| name == VECTORS) {
+        if vectors && !known.iter().any(|name| name == VECTORS) {
             tracing::info!(rows, "vectors are indexed");
             self.build_vectors().await?;
         }
-        self.warm().await
+        if vectors { self.warm().await } else { Ok(()) }
     }
 
     async fn build_vectors(&self) -> Result<(), StoreError> {

@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::mem::size_of;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
@@ -26,6 +27,8 @@ const ENTRY_BYTES: usize = 200;
 pub(super) struct Resident {
     dimension: usize,
     most_bytes: u64,
+    /// Rows that have no room, as an attempt has shown.
+    too_many: AtomicU64,
     held: RwLock<Option<Held>>,
 }
 
@@ -49,27 +52,35 @@ impl Resident {
         Self {
             dimension,
             most_bytes,
+            too_many: AtomicU64::new(u64::MAX),
             held: RwLock::default(),
         }
     }
 
-    /// Whether so many entries have room, by their vectors alone.
-    pub(super) fn has_room_for(&self, entries: u64) -> bool {
-        entries.saturating_mul((self.vector_bytes() + ENTRY_BYTES) as u64) <= self.most_bytes
+    /// Whether so many rows may have room: their texts are not counted, but what an attempt has shown is.
+    pub(super) fn has_room_for(&self, rows: u64) -> bool {
+        let least = rows.saturating_mul((self.vector_bytes() + ENTRY_BYTES) as u64);
+        self.most_bytes > 0 && least <= self.most_bytes && rows < self.too_many.load(Relaxed)
+    }
+
+    /// So many are being read; unless [`Self::hold`] follows they are too many.
+    pub(super) fn expect_no_room_for(&self, rows: u64) {
+        self.too_many.store(rows, Relaxed);
     }
 
     pub(super) fn is_held(&self) -> bool {
         self.read().is_some()
     }
 
-    /// Takes over what was read from the tables; the caller holds `writing` since before. `None`: it is too much.
-    pub(super) fn hold(&self, held: Option<Held>) {
-        *self.write() = held;
+    /// Takes over what was read from the tables; the caller holds `writing` since before.
+    pub(super) fn hold(&self, held: Held) {
+        self.too_many.store(u64::MAX, Relaxed);
+        *self.write() = Some(held);
     }
 
     /// Holds nothing: what is held may not be what the tables hold.
     pub(super) fn drop_all(&self) {
-        self.hold(None);
+        *self.write() = None;
     }
 
     /// Adds a piece to what is being read or held; false: there is no room.
@@ -104,16 +115,21 @@ impl Resident {
         held.bytes <= self.most_bytes
     }
 
-    /// Changes what is held, if anything is; `change` says whether it still has room.
-    pub(super) fn change(&self, change: impl FnOnce(&mut Held) -> bool) {
+    /// Changes what is held, if anything is; `change` says whether it still has room. False: it has not, and nothing is held.
+    pub(super) fn change(&self, change: impl FnOnce(&mut Held) -> bool) -> bool {
         let mut held = self.write();
-        if held.as_mut().is_some_and(|held| !change(held)) {
-            tracing::info!(
-                megabytes = self.most_bytes >> 20,
-                "there is more in the store than memory.search.resident_mb has room for: searches read it from the disk"
-            );
-            *held = None;
+        let Some(held_now) = held.as_mut() else { return true };
+        if change(held_now) {
+            return true;
         }
+        let (pieces, facts, _) = held_now.size();
+        self.too_many.store((pieces + facts) as u64, Relaxed);
+        tracing::info!(
+            megabytes = self.most_bytes >> 20,
+            "there is more in the store than memory.search.resident_mb has room for: searches read it from the disk"
+        );
+        *held = None;
+        false
     }
 
     /// Takes the pieces of generations out.
@@ -132,28 +148,36 @@ impl Resident {
     }
 
     /// Takes rows of facts out.
-    pub(super) fn remove_facts(&self, held: &mut Held, principal: &Principal, which: impl Fn(Uuid, &Fact) -> bool) {
+    pub(super) fn remove_fact_rows(&self, held: &mut Held, principal: &Principal, rows: impl Iterator<Item = Uuid>) {
         let Some(person) = held.people.get_mut(principal) else {
             return;
         };
-        let gone: Vec<(Uuid, Key)> = person
-            .fact_rows
-            .iter()
-            .filter(|(row, key)| person.facts.get(**key).is_some_and(|fact| which(**row, fact)))
-            .map(|(row, key)| (*row, *key))
-            .collect();
-        for (row, key) in gone {
-            person.fact_rows.remove(&row);
-            if let Some(fact) = person.facts.remove(key) {
+        for row in rows {
+            let fact = person.fact_rows.remove(&row).and_then(|key| person.facts.remove(key));
+            if let Some(fact) = fact {
                 held.bytes = held.bytes.saturating_sub(self.bytes_of(fact.text.len()));
             }
         }
     }
 
+    /// Takes facts out.
+    fn remove_facts(&self, held: &mut Held, principal: &Principal, which: impl Fn(&Fact) -> bool) {
+        let Some(person) = held.people.get_mut(principal) else {
+            return;
+        };
+        let gone: Vec<Uuid> = person
+            .fact_rows
+            .iter()
+            .filter(|(_, key)| person.facts.get(**key).is_some_and(&which))
+            .map(|(row, _)| *row)
+            .collect();
+        self.remove_fact_rows(held, principal, gone.into_iter());
+    }
+
     /// Takes out what was forgotten.
     pub(super) fn forget(&self, principal: &Principal, selector: &Selector) {
-        self.change(|held| {
-            self.remove_facts(held, principal, |_, fact| match selector {
+        let _has_room = self.change(|held| {
+            self.remove_facts(held, principal, |fact| match selector {
                 Selector::Fact(id) => fact.id == *id,
                 Selector::Dialogue(of) => dialogue(&fact.provenance) == of,
                 Selector::Everything => true,
@@ -164,8 +188,8 @@ impl Resident {
 
     /// Takes the facts of a collection out.
     pub(super) fn forget_collection(&self, principal: &Principal, name: &CollectionName) {
-        self.change(|held| {
-            self.remove_facts(held, principal, |_, fact| fact.collection == *name);
+        let _has_room = self.change(|held| {
+            self.remove_facts(held, principal, |fact| fact.collection == *name);
             true
         });
     }
@@ -191,7 +215,10 @@ impl Resident {
             ..Parts::default()
         };
         if filter.kind != Some(HitKind::Fact) {
-            let accept = |piece: &Piece| accepts_piece(filter, &piece.of);
+            let documents: HashSet<Uuid> = filter.documents.iter().copied().collect();
+            let accept = |piece: &Piece| {
+                (documents.is_empty() || documents.contains(&piece.of.document)) && accepts_piece(filter, &piece.of)
+            };
             let count = if filter.bounds_nothing() {
                 person.pieces.len()
             } else {
@@ -233,9 +260,8 @@ impl Resident {
         let Some(person) = held.as_ref()?.people.get(principal) else {
             return Some(Vec::new());
         };
-        let found = person
-            .facts
-            .nearest(vector, limit, person.facts.len(), |fact| holds(fact, now));
+        let count = person.facts.iter().filter(|(_, fact)| holds(fact, now)).count();
+        let found = person.facts.nearest(vector, limit, count, |fact| holds(fact, now));
         found
             .into_iter()
             .map(|(key, cosine)| Some((person.facts.get(key)?.clone(), cosine)))
@@ -317,7 +343,6 @@ impl Held {
 
 fn accepts_piece(filter: &Filter, of: &Arc<PieceOf>) -> bool {
     (filter.collections.is_empty() || filter.collections.contains(&of.collection))
-        && (filter.documents.is_empty() || filter.documents.contains(&of.document))
         && of.uri.starts_with(&filter.uri_prefix)
         && in_time(filter, of.created_at)
 }

@@ -1,6 +1,7 @@
 //! Looking after the tables: sweeping what a crash left, joining small files, removing old ones.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
@@ -96,11 +97,13 @@ impl Inner {
             return Ok(());
         }
         let started = Instant::now();
+        self.resident.expect_no_room_for(rows_there);
         let mut held = Held::default();
         let complete = self.read_pieces(&mut held).await? && self.read_facts(&mut held).await?;
         let (pieces, facts, bytes) = held.size();
-        self.resident.hold(complete.then_some(held));
-        self.resident.rearrange();
+        if complete {
+            self.resident.hold(held);
+        }
         let (took_ms, megabytes) = (started.elapsed().as_millis(), bytes >> 20);
         if complete {
             tracing::info!(pieces, facts, megabytes, took_ms, "searches are answered from memory");
@@ -154,10 +157,22 @@ impl Inner {
         Ok(true)
     }
 
-    /// Makes better lists of what is held where they are worth it.
-    pub(super) async fn rearrange(&self) {
+    /// Makes better lists of what is held where they are worth it. Must not be cancelled: nothing may change meanwhile.
+    pub(super) async fn rearrange(self: &Arc<Self>) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
-        self.resident.rearrange();
+        let inner = Arc::clone(self);
+        let arranged = tokio::task::spawn_blocking(move || inner.resident.rearrange()).await;
+        arranged.map_err(|error| StoreError::Backend {
+            doing: "put its vectors in order",
+            source: error.into(),
+        })
+    }
+
+    /// Changes what is held as the tables were changed. Where there is no room any more, upkeep makes indexes instead.
+    pub(super) fn change_held(&self, change: impl FnOnce(&mut Held) -> bool) {
+        if !self.resident.change(change) {
+            self.note_write(true);
+        }
     }
 
     pub(super) async fn prune(&self, retain: Duration) -> Result<(), StoreError> {

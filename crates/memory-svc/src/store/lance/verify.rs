@@ -61,7 +61,8 @@ impl Inner {
         };
         let mut problems = Problems::default();
         let mut found = Verification::default();
-        let (mut held_pieces, mut held_facts) = held.clone().unwrap_or_default();
+        let is_held = held.is_some();
+        let (mut held_pieces, mut held_facts) = held.unwrap_or_default();
         let mut promises = HashMap::new();
         let mut places = HashSet::new();
         for row in rows(&self.documents.collect(documents).await?) {
@@ -90,7 +91,7 @@ impl Inner {
                 let place = (row.number("ordinal")?, row.large("start")?, row.large("end")?);
                 let (id, generation) = (row.id("id")?, row.id("generation")?);
                 pieces.entry(generation).or_default().push(place);
-                if held.is_some() && !held_pieces.remove(&id) && !hidden.contains(&generation) {
+                if is_held && !held_pieces.remove(&id) && !hidden.contains(&generation) {
                     problems.add(format!("piece {id} is not in memory, where searches look"));
                 }
                 let vector = row.vector()?;
@@ -130,7 +131,7 @@ impl Inner {
             if !holding.insert(id) {
                 problems.add(format!("fact {id} holds in two versions"));
             }
-            if held.is_some() && !held_facts.remove(&row.id("row")?) {
+            if is_held && !held_facts.remove(&row.id("row")?) {
                 problems.add(format!("fact {id} is not in memory, where searches look"));
             }
         }
