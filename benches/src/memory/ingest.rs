@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use serde_json::json;
 
 use super::Who;
-use super::peer::{Python, file};
+use super::peer::Python;
 use super::report::Samples;
 use super::retrieval::passages;
 use super::service::MemorySvc;
@@ -67,8 +67,8 @@ pub async fn ingest(rounds: u32, samples: &mut Samples) {
             .map(|(uri, text)| format!("{}\n", json!({ "uri": uri, "text": text })))
             .collect();
         let (input, store) = (
-            file(&folder, "documents.jsonl"),
-            file(&folder, &format!("chroma-{round}")),
+            folder.path().join("documents.jsonl"),
+            folder.path().join(format!("chroma-{round}")),
         );
         std::fs::write(&input, lines).expect("a file of documents");
         let (pieces, seconds, peak) = python.ingest(&input, &store);

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -160,9 +160,4 @@ impl Drop for Chroma {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A file in a folder.
-pub fn file(folder: &tempfile::TempDir, name: &str) -> PathBuf {
-    folder.path().join(name)
 }

@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 use solo_proto::memory::v1::search_request::Query as Wanted;
 use solo_proto::memory::v1::{SearchMode, SearchRequest, Vector};
 
-use super::peer::{Chroma, Python, file};
+use super::peer::{Chroma, Python};
 use super::report::Samples;
 use super::service::{Client, MemorySvc};
 use super::{DIMENSION, MODEL, Who};
@@ -60,7 +60,11 @@ pub async fn search(count: usize, rounds: u32, samples: &mut Samples) {
     let (all, queries) = (vectors(count), vectors(QUERIES));
     let exact: Vec<Vec<usize>> = queries.iter().map(|query| nearest(&all, query)).collect();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (served, held, indexed) = (file(&folder, "served"), file(&folder, "held"), file(&folder, "indexed"));
+    let (served, held, indexed) = (
+        folder.path().join("served"),
+        folder.path().join("held"),
+        folder.path().join("indexed"),
+    );
 
     let lance = filled(&indexed, &all).await;
     copy(&indexed, &served);
@@ -73,11 +77,11 @@ pub async fn search(count: usize, rounds: u32, samples: &mut Samples) {
     samples.record("held after", Who::Store, started.elapsed().as_secs_f64());
     let service = MemorySvc::start(Some(&served)).await;
 
-    let raw = file(&folder, "vectors.f32");
+    let raw = folder.path().join("vectors.f32");
     let bytes: Vec<u8> = all.iter().flatten().flat_map(|x| x.to_le_bytes()).collect();
     std::fs::write(&raw, bytes).expect("a file of vectors");
     drop(all);
-    let chroma = Chroma::start(&file(&folder, "chroma")).await;
+    let chroma = Chroma::start(&folder.path().join("chroma")).await;
     let collection = Python::start().fill(&raw, count, chroma.port());
     let mut contenders = Contenders {
         ours: service.client().await,

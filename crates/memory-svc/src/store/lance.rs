@@ -20,6 +20,7 @@
 //! One process owns the folder (a lock file says so) and one write runs at a time; reads are concurrent. Writes run as
 //! tasks of their own, so that a caller that goes away cannot stop one between two steps.
 
+mod change;
 mod collections;
 mod document_rows;
 mod documents;
