@@ -186,11 +186,12 @@ async fn filled(folder: &Path, vectors: &[Vec<f32>]) -> LanceStore {
         collection: CollectionName::or_default("", "collection").expect("a name"),
         uri: DocumentUri::or_note("file:///vectors.txt").expect("a URI"),
         title: "vectors".into(),
-        media_type: "text/plain",
+        media_type: "text/plain".into(),
         bytes: (vectors.len() * TEXT) as u64,
         content_sha256: [7; 32],
         metadata: serde_json::Map::new(),
         chunks: chunks.collect(),
+        history: None,
     };
     store.put_documents(&local(), vec![draft]).await.expect("it is stored");
     store.compact().await.expect("it is tidied");

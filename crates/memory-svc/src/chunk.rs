@@ -10,13 +10,13 @@
 //! around it.
 
 mod atom;
-mod outline;
 
 use std::ops::Range;
 
+use solo_documents::Outline;
+
 use crate::embedding::TokenCounter;
 use atom::{Atom, Break};
-pub use outline::{Heading, Outline, markdown};
 
 /// Joins the headings of a path.
 pub const HEADING_SEPARATOR: &str = " › ";

@@ -20,12 +20,14 @@ pub struct Config {
     pub store: StoreKind,
     /// The store's folder; empty: `memory` in the data folder.
     pub path: String,
-    /// CPU threads for embeddings; 0: as many as `[global]` allows.
+    /// CPU threads for embeddings, and as many for reranking; 0: as many as `[global]` allows.
     pub threads: usize,
-    /// Texts that may wait to be embedded.
+    /// Texts that may wait to be embedded, and searches that may wait to be reranked.
     pub queue: usize,
     /// Largest document, in bytes.
     pub max_document_bytes: u64,
+    /// Largest exported file that is taken in, in bytes.
+    pub max_import_bytes: u64,
     /// Longest passage that is shown at once, in bytes.
     pub max_passage_bytes: usize,
     /// What turns text into vectors.
@@ -36,6 +38,8 @@ pub struct Config {
     pub chunking: ChunkingConfig,
     /// How they are found again.
     pub search: SearchConfig,
+    /// What puts them in a better order then.
+    pub rerank: RerankConfig,
     /// Watched folders.
     pub watch: WatchConfig,
     /// Keeping the store small and fast.
@@ -152,6 +156,30 @@ impl SearchConfig {
     }
 }
 
+/// Reranking engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RerankEngine {
+    /// Hits stay in the order in which they were found.
+    None,
+    /// A BERT cross-encoder on candle.
+    Candle,
+}
+
+/// `[memory.rerank]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RerankConfig {
+    /// The engine.
+    pub engine: RerankEngine,
+    /// The model's folder, by its name in the models folder or by its path.
+    pub model: String,
+    /// How many of the best hits are reranked; as many as a request wants, where that is more.
+    pub candidates: usize,
+    /// Tokens of a query and a text together that count, the three special ones included.
+    pub max_tokens: usize,
+}
+
 /// `[memory.watch]`.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -208,8 +236,8 @@ impl Config {
         }
     }
 
-    /// CPU threads for embeddings, at least 1.
-    pub fn embedding_threads(&self, global: &GlobalConfig) -> usize {
+    /// CPU threads of an engine, at least 1.
+    pub fn engine_threads(&self, global: &GlobalConfig) -> usize {
         if self.threads == 0 {
             global.threads
         } else {
@@ -233,6 +261,7 @@ impl ServiceConfig for Config {
             chunking,
             embedding,
             extract,
+            rerank,
             search,
             upkeep,
             watch,
@@ -248,6 +277,11 @@ impl ServiceConfig for Config {
             (1..=1 << 30).contains(&self.max_document_bytes),
             "memory.max_document_bytes",
             format!("1 to 1073741824 is wanted, found {}", self.max_document_bytes),
+        );
+        check(
+            (1..=1 << 44).contains(&self.max_import_bytes),
+            "memory.max_import_bytes",
+            format!("1 to 17592186044416 is wanted, found {}", self.max_import_bytes),
         );
         check(
             (1024..=1 << 20).contains(&self.max_passage_bytes),
@@ -320,6 +354,21 @@ impl ServiceConfig for Config {
             search.resident_mb <= 1 << 20,
             "memory.search.resident_mb",
             format!("0 to 1048576 is wanted, found {}", search.resident_mb),
+        );
+        check(
+            rerank.engine == RerankEngine::None || !rerank.model.trim().is_empty(),
+            "memory.rerank.model",
+            "the folder of a cross-encoder is wanted, found none; engine = \"none\" needs no model".into(),
+        );
+        check(
+            (1..=MAX_HITS).contains(&rerank.candidates),
+            "memory.rerank.candidates",
+            format!("1 to {MAX_HITS} is wanted, found {}", rerank.candidates),
+        );
+        check(
+            (64..=512).contains(&rerank.max_tokens),
+            "memory.rerank.max_tokens",
+            format!("64 to 512 is wanted, found {}", rerank.max_tokens),
         );
         check(
             (10..=600_000).contains(&watch.settle_ms),

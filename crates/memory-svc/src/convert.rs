@@ -1,7 +1,9 @@
 //! `solo.memory.v1` to this service's types and back: nothing else knows both.
 
 mod answer;
+mod exchange;
 mod request;
 
 pub use answer::{collection, document, fact, found, passage_response, progress, taken, watch};
+pub use exchange::{export_piece, export_progress, exported, import_progress, imported};
 pub use request::{description, document_filter, fact_change, ids, passage, search, selector, upload};

@@ -9,7 +9,11 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::error::Error;
 use crate::names::{CollectionName, DocumentUri};
+
+/// Longest description of a collection, in characters.
+const MAX_DESCRIPTION_CHARS: usize = 500;
 
 /// A document as it is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,7 +56,7 @@ pub struct DocumentDraft {
     /// Title.
     pub title: String,
     /// Media type.
-    pub media_type: &'static str,
+    pub media_type: String,
     /// Length of its content, in bytes.
     pub bytes: u64,
     /// SHA-256 of its content.
@@ -61,6 +65,21 @@ pub struct DocumentDraft {
     pub metadata: Map<String, Value>,
     /// Its pieces, in order; at least one. Their spans cover the text without a gap.
     pub chunks: Vec<ChunkDraft>,
+    /// What it was in the store that it comes from; `None`: it comes from no store.
+    pub history: Option<History>,
+}
+
+/// What a document was in another store, or in this one at another time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct History {
+    /// Its identifier.
+    pub id: Uuid,
+    /// Number of its version.
+    pub version: u32,
+    /// When it was first taken in.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
 }
 
 /// A piece of a document ready to be stored.
@@ -83,7 +102,8 @@ pub struct ChunkDraft {
 pub struct Put {
     /// The document as it is now.
     pub document: Document,
-    /// True when this very content was there before and nothing was changed.
+    /// True when this very content was there before, or what has a [`History`] is older than what was there: nothing was
+    /// changed.
     pub unchanged: bool,
 }
 
@@ -131,4 +151,24 @@ pub struct Collection {
     pub chunks: u64,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+/// Refuses a description of a collection that is too long.
+pub fn check_description(text: &str) -> Result<(), Error> {
+    let length = text.chars().count();
+    if length <= MAX_DESCRIPTION_CHARS {
+        return Ok(());
+    }
+    let message = format!("the description has {length} characters; {MAX_DESCRIPTION_CHARS} are allowed");
+    Err(Error::invalid("description", "DESCRIPTION_TOO_LONG", message))
+}
+
+/// Refuses metadata that is longer than `most` bytes of JSON.
+pub fn check_metadata(metadata: &Map<String, Value>, most: usize, field: &'static str) -> Result<(), Error> {
+    let length = Value::Object(metadata.clone()).to_string().len();
+    if length <= most {
+        return Ok(());
+    }
+    let message = format!("the metadata has {length} bytes as JSON; {most} are allowed");
+    Err(Error::invalid(field, "METADATA_TOO_LARGE", message))
 }

@@ -1,34 +1,36 @@
 //! Text becomes vectors: the [`Embedder`] trait, its engines, and the thread they run on.
 //!
-//! One engine, one thread. A query must not wait for a document: documents have an engine of their own where that is possible
-//! (the weights are shared), on threads that let others go first. Where it is not, a document is embedded in small batches of
-//! which at most one is queued at a time, whatever the number of documents, so that a query waits for about one batch at most.
+//! One engine, one thread. A query must not wait for a document: documents have engines of their own where that is possible,
+//! on threads that let others go first ([`pool`]). Where it is not, a document is embedded in small batches of which at most
+//! one is queued at a time, whatever the number of documents, so that a query waits for about one batch at most.
 
 mod bert;
 pub mod candle;
 pub mod onnx;
+mod pool;
 
 use std::fmt;
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use solo_service::{CancelToken, Context, GlobalConfig, StartupError, Worker, cpu};
-use tokio::sync::Semaphore;
 
 use crate::config::{Config, EngineKind};
 use crate::error::Error;
+use pool::Pool;
 
 /// An engine that embeds texts. Synchronous; it is called on a thread of its own.
 pub trait Embedder: Send + 'static {
     /// The embeddings of `texts`, in their order: unit vectors of [`Identity::dimension`] components.
     fn embed(&mut self, texts: &[String], cancel: &CancelToken) -> Result<Vec<Vec<f32>>, EmbeddingError>;
 
-    /// A second one on the same weights, for work that may wait, whose threads let others go first; `None`: there can be only
-    /// one.
+    /// Others of the same model, for work that may wait: their threads let others go first, and all together use as many as
+    /// this one. Empty: there can be only one.
     ///
     /// # Errors
-    /// When there is no room for it.
-    fn another(&self) -> Result<Option<Box<dyn Embedder>>, StartupError> {
-        Ok(None)
+    /// When there is no room for them.
+    fn for_documents(&self) -> Result<Vec<Box<dyn Embedder>>, StartupError> {
+        Ok(Vec::new())
     }
 }
 
@@ -86,7 +88,7 @@ pub struct Loader {
 /// # Errors
 /// A model that is not installed, or whose tokenizer or configuration cannot be read.
 pub fn from_config(config: &Config, global: &GlobalConfig) -> Result<Loader, StartupError> {
-    let (models_dir, threads) = (&global.models_dir, config.embedding_threads(global));
+    let (models_dir, threads) = (&global.models_dir, config.engine_threads(global));
     match config.embedding.engine {
         EngineKind::Onnx => onnx::loader(models_dir, &config.embedding, threads),
         EngineKind::Candle => candle::loader(models_dir, &config.embedding, threads),
@@ -97,12 +99,11 @@ pub fn from_config(config: &Config, global: &GlobalConfig) -> Result<Loader, Sta
 #[derive(Clone)]
 pub struct Embeddings {
     worker: Worker<Box<dyn Embedder>>,
-    /// The same as `worker` where there can be only one.
-    document_worker: Worker<Box<dyn Embedder>>,
+    /// `worker` alone where there can be only one.
+    pool: Pool,
     counter: Arc<dyn TokenCounter>,
     identity: Identity,
     batch: usize,
-    documents: Arc<Semaphore>,
 }
 
 impl Embeddings {
@@ -130,25 +131,25 @@ impl Embeddings {
             }
         };
         let worker = Worker::start(context, "embeddings", config.queue, load).await?;
-        let another = worker.run(|embedder, _| embedder.another()).await;
-        let document_worker = match another.map_err(StartupError::other)?? {
-            Some(embedder) => {
-                let load = move || {
-                    cpu::let_others_go_first();
-                    Ok(embedder)
-                };
-                Worker::start(context, "document-embeddings", config.queue, load).await?
-            }
-            None => worker.clone(),
-        };
+        let others = worker.run(|embedder, _| embedder.for_documents()).await;
+        let mut workers = Vec::new();
+        for embedder in others.map_err(StartupError::other)?? {
+            let load = move || {
+                cpu::let_others_go_first();
+                Ok(embedder)
+            };
+            workers.push(Worker::start(context, "document-embeddings", config.queue, load).await?);
+        }
+        if workers.is_empty() {
+            workers.push(worker.clone());
+        }
         let batch = config.embedding.batch.max(1);
         Ok(Self {
             worker,
-            document_worker,
+            pool: Pool::new(workers),
             counter,
             identity,
             batch,
-            documents: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -168,33 +169,22 @@ impl Embeddings {
         vectors.pop().ok_or_else(|| missing().into())
     }
 
-    /// The embeddings of many texts, in their order, batch by batch; `progress` hears how many are done.
+    /// The embeddings of many texts, in their order, in batches side by side; `progress` hears how many are done.
     pub async fn documents(
         &self,
         texts: Vec<String>,
         mut progress: impl FnMut(usize) + Send,
     ) -> Result<Vec<Vec<f32>>, Error> {
         let mut vectors = Vec::with_capacity(texts.len());
-        let mut texts = texts.into_iter();
-        loop {
-            let batch: Vec<String> = texts.by_ref().take(self.batch).collect();
-            if batch.is_empty() {
-                return Ok(vectors);
-            }
-            let wanted = vectors.len() + batch.len();
-            // The semaphore is never closed.
-            let turn = self
-                .documents
-                .acquire()
-                .await
-                .map_err(|closed| EmbeddingError::Engine(closed.into()))?;
-            vectors.extend(run(&self.document_worker, batch).await?);
-            drop(turn);
-            if vectors.len() != wanted {
-                return Err(missing().into());
-            }
+        let batches: Vec<Vec<String>> = texts.chunks(self.batch).map(<[String]>::to_vec).collect();
+        let mut embedded = stream::iter(batches)
+            .map(|batch| self.pool.embed(batch))
+            .buffered(self.pool.size());
+        while let Some(batch) = embedded.try_next().await? {
+            vectors.extend(batch);
             progress(vectors.len());
         }
+        Ok(vectors)
     }
 }
 

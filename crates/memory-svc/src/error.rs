@@ -1,9 +1,11 @@
 //! What a request can meet, and what callers hear of it.
 
+use solo_documents::Refusal;
 use solo_service::{ErrorCode, ServiceError, WorkerError};
 
 use crate::embedding::EmbeddingError;
-use crate::extract::Refusal;
+use crate::rerank::RerankError;
+use crate::snapshot::SnapshotError;
 use crate::store::StoreError;
 
 /// Why a request was not done.
@@ -25,6 +27,15 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
+    /// The file is larger than the configuration allows.
+    #[error("the file is larger than {limit} bytes; raise memory.max_import_bytes")]
+    ImportTooLarge {
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// An exported file.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// It cannot be read.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -35,7 +46,7 @@ pub enum Error {
         problem: String,
     },
     /// Its bytes cannot be kept while it is read.
-    #[error("the document cannot be kept while it is read: make room in the data folder and put it again")]
+    #[error("it cannot be kept in the data folder meanwhile: make room there and try again")]
     Spool {
         /// What the system said.
         #[source]
@@ -47,6 +58,9 @@ pub enum Error {
     /// A text could not be embedded.
     #[error(transparent)]
     Embedding(#[from] EmbeddingError),
+    /// What was found could not be reranked.
+    #[error(transparent)]
+    Rerank(#[from] RerankError),
     /// The engine's queue or thread.
     #[error(transparent)]
     Worker(#[from] WorkerError),
@@ -73,13 +87,18 @@ impl ServiceError for Error {
     fn code(&self) -> ErrorCode {
         match self {
             Self::Invalid { .. } | Self::Refused(_) => ErrorCode::InvalidArgument,
-            Self::DocumentTooLarge { .. } | Self::Spool { .. } => ErrorCode::ResourceExhausted,
+            Self::DocumentTooLarge { .. }
+            | Self::ImportTooLarge { .. }
+            | Self::Spool { .. }
+            | Self::Snapshot(SnapshotError::Io(_)) => ErrorCode::ResourceExhausted,
+            Self::Snapshot(_) => ErrorCode::InvalidArgument,
             Self::Store(error) => error.code(),
             Self::Worker(error) => error.code(),
-            Self::Embedding(EmbeddingError::Cancelled) => ErrorCode::Cancelled,
-            Self::Embedding(EmbeddingError::Engine(_)) | Self::Panicked { .. } | Self::Reader { .. } => {
-                ErrorCode::Internal
-            }
+            Self::Embedding(EmbeddingError::Cancelled) | Self::Rerank(RerankError::Cancelled) => ErrorCode::Cancelled,
+            Self::Embedding(EmbeddingError::Engine(_))
+            | Self::Rerank(RerankError::Engine(_))
+            | Self::Panicked { .. }
+            | Self::Reader { .. } => ErrorCode::Internal,
         }
     }
 
@@ -88,12 +107,16 @@ impl ServiceError for Error {
             Self::Invalid { reason, .. } => reason,
             Self::Refused(refusal) => refusal.reason(),
             Self::Reader { .. } => "READER_FAILED",
-            Self::Spool { .. } => "DISK_FULL",
+            Self::Spool { .. } | Self::Snapshot(SnapshotError::Io(_)) => "DISK_FULL",
+            Self::ImportTooLarge { .. } => "IMPORT_TOO_LARGE",
+            Self::Snapshot(SnapshotError::Newer { .. }) => "NEWER_VERSION",
+            Self::Snapshot(_) => "BAD_SNAPSHOT",
             Self::DocumentTooLarge { .. } => "DOCUMENT_TOO_LARGE",
             Self::Store(error) => error.reason(),
             Self::Worker(error) => error.reason(),
-            Self::Embedding(EmbeddingError::Cancelled) => "CANCELLED",
+            Self::Embedding(EmbeddingError::Cancelled) | Self::Rerank(RerankError::Cancelled) => "CANCELLED",
             Self::Embedding(EmbeddingError::Engine(_)) => "EMBEDDING_FAILED",
+            Self::Rerank(RerankError::Engine(_)) => "RERANKING_FAILED",
             Self::Panicked { .. } => "PANICKED",
         }
     }
@@ -102,7 +125,7 @@ impl ServiceError for Error {
         match self {
             Self::Invalid { field, .. } => Some(field),
             Self::Refused(refusal) => Some(refusal.field()),
-            Self::DocumentTooLarge { .. } => Some("data"),
+            Self::DocumentTooLarge { .. } | Self::ImportTooLarge { .. } | Self::Snapshot(_) => Some("data"),
             _ => None,
         }
     }

@@ -6,10 +6,13 @@
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::names::CollectionName;
+use crate::error::Error;
+use crate::names::{CollectionName, shorten};
 
 /// Longest text of a fact, in characters.
 pub const MAX_FACT_CHARS: usize = 1000;
+/// Longest provenance of a fact, in bytes.
+pub const MAX_PROVENANCE_BYTES: usize = 256;
 /// Most changes of one call.
 pub const MAX_CHANGES: usize = 100;
 
@@ -34,6 +37,17 @@ pub struct Fact {
     pub created_at: Timestamp,
     /// Collection that holds it.
     pub collection: CollectionName,
+}
+
+/// A version of a fact with all that a store keeps of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FactVersion {
+    /// The version.
+    pub fact: Fact,
+    /// When it was superseded or retracted; `None`: it was not.
+    pub ended_at: Option<Timestamp>,
+    /// Embedding of its text.
+    pub vector: Vec<f32>,
 }
 
 /// A fact ready to be stored.
@@ -111,4 +125,38 @@ pub struct Forgotten {
     pub facts: u64,
     /// Documents.
     pub documents: u64,
+}
+
+/// Refuses a text that is empty or too long.
+pub fn check_text(text: &str, field: &'static str) -> Result<(), Error> {
+    let length = text.chars().count();
+    if text.trim().is_empty() {
+        return Err(Error::invalid(field, "EMPTY_TEXT", "the text is empty"));
+    }
+    if length > MAX_FACT_CHARS {
+        let message = format!("the text has {length} characters; {MAX_FACT_CHARS} are allowed");
+        return Err(Error::invalid(field, "TEXT_TOO_LONG", message));
+    }
+    Ok(())
+}
+
+/// Refuses a confidence that is none.
+pub fn check_confidence(confidence: f32, field: &'static str) -> Result<(), Error> {
+    if (0.0..=1.0).contains(&confidence) {
+        return Ok(());
+    }
+    let message = format!("confidence is 0.0 to 1.0, found {confidence}");
+    Err(Error::invalid(field, "BAD_CONFIDENCE", message))
+}
+
+/// Refuses a provenance that is too long, or not a line.
+pub fn check_provenance(provenance: &str, field: &'static str) -> Result<(), Error> {
+    if provenance.len() <= MAX_PROVENANCE_BYTES && !provenance.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` is no provenance: \"dialogue/turn\" is wanted, {MAX_PROVENANCE_BYTES} bytes at most",
+        shorten(provenance)
+    );
+    Err(Error::invalid(field, "BAD_PROVENANCE", message))
 }

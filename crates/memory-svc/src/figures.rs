@@ -34,7 +34,7 @@ impl Figures {
         self.status.gauge("facts", "{fact}", statistics.facts as f64);
     }
 
-    /// A search took so long, embedding its text included.
+    /// A search took so long, embedding its text and reranking included.
     pub fn searched(&self, took: Duration) {
         let last = took.as_secs_f64() * 1e3;
         let mut mean = self.search_mean_ms.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,6 +47,11 @@ impl Figures {
     /// A query's text took so long to embed.
     pub fn embedded_query(&self, took: Duration) {
         self.status.gauge("query_embedding", "ms", took.as_secs_f64() * 1e3);
+    }
+
+    /// The hits of a search took so long to rerank.
+    pub fn reranked(&self, took: Duration) {
+        self.status.gauge("reranking", "ms", took.as_secs_f64() * 1e3);
     }
 
     /// So many chunks were embedded in so long.

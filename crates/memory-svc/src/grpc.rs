@@ -1,5 +1,7 @@
 //! `MemoryService`: decode, do, encode.
 
+mod transfer;
+
 use std::pin::Pin;
 
 use futures::Stream;
@@ -11,7 +13,6 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
-use crate::content::Content;
 use crate::convert;
 use crate::error::Error;
 use crate::fact::{FactChange, Selector};
@@ -20,9 +21,8 @@ use crate::names::{CollectionName, Principal, parse_id};
 use crate::page::PageRequest;
 use crate::store::Verification;
 use crate::watch::{Report, Watches};
+use transfer::{receive, send};
 
-/// Largest piece of a document in one message, in bytes.
-const MAX_PIECE_BYTES: usize = 1 << 20;
 /// Steps of progress that wait for a slow reader before some are left out.
 const PROGRESS_BUFFER: usize = 8;
 
@@ -37,36 +37,6 @@ impl MemoryGrpc {
     pub fn new(memory: Memory, watches: Watches) -> Self {
         Self { memory, watches }
     }
-
-    /// Reads the rest of a document, up to the configured size.
-    async fn receive(&self, messages: &mut Streaming<PutDocumentRequest>) -> Result<Content, Status> {
-        let limit = self.memory.config().max_document_bytes;
-        let mut incoming = self.memory.incoming();
-        while let Some(message) = messages.message().await? {
-            let refused = match message.payload {
-                Some(Payload::Data(data)) if data.len() > MAX_PIECE_BYTES => {
-                    let message = format!("a piece has {} bytes; {MAX_PIECE_BYTES} are allowed", data.len());
-                    Error::invalid("data", "PIECE_TOO_LARGE", message)
-                }
-                Some(Payload::Data(data)) if incoming.bytes() + data.len() as u64 > limit => {
-                    Error::DocumentTooLarge { limit }
-                }
-                // A write of a mebibyte at most, and mostly to memory.
-                Some(Payload::Data(data)) => match incoming.push(&data) {
-                    Ok(()) => continue,
-                    Err(source) => Error::Spool { source },
-                },
-                Some(Payload::Header(_)) => Error::invalid(
-                    "header",
-                    "UNEXPECTED_HEADER",
-                    "the header comes once, as the first message",
-                ),
-                None => Error::invalid("payload", "EMPTY_MESSAGE", "the message is empty: data is wanted"),
-            };
-            return Err(refused.into_status());
-        }
-        Ok(incoming.finish())
-    }
 }
 
 /// Whose request it is.
@@ -79,7 +49,7 @@ fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(IntoStatus::into_status)
 }
 
-type PutStream = Pin<Box<dyn Stream<Item = Result<PutDocumentResponse, Status>> + Send>>;
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl MemoryService for MemoryGrpc {
@@ -144,12 +114,12 @@ impl MemoryService for MemoryGrpc {
         )
     }
 
-    type PutDocumentStream = PutStream;
+    type PutDocumentStream = Answers<PutDocumentResponse>;
 
     async fn put_document(
         &self,
         request: Request<Streaming<PutDocumentRequest>>,
-    ) -> Result<Response<PutStream>, Status> {
+    ) -> Result<Response<Self::PutDocumentStream>, Status> {
         let principal = principal(&request)?;
         let mut messages = request.into_inner();
         let header = match messages.message().await?.and_then(|message| message.payload) {
@@ -160,8 +130,10 @@ impl MemoryService for MemoryGrpc {
             }
         };
         let upload = convert::upload(header).map_err(IntoStatus::into_status)?;
-        let content = self.receive(&mut messages).await?;
         let memory = self.memory.clone();
+        let limit = memory.config().max_document_bytes;
+        let too_large = |limit| Error::DocumentTooLarge { limit };
+        let content = receive(&memory, &mut messages, limit, too_large).await?;
         // The work lives in the stream: a caller that goes away drops it, and embedding stops.
         Ok(Response::new(Box::pin(async_stream::stream! {
             let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER);
@@ -408,5 +380,59 @@ impl MemoryService for MemoryGrpc {
             }
             .await,
         )
+    }
+
+    type ExportStream = Answers<ExportResponse>;
+
+    async fn export(&self, request: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        let principal = principal(&request)?;
+        let memory = self.memory.clone();
+        Ok(Response::new(Box::pin(async_stream::stream! {
+            let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER);
+            let exporting = memory.export(&principal, progress);
+            tokio::pin!(exporting);
+            let exported = loop {
+                tokio::select! {
+                    biased;
+                    Some(step) = steps.recv() => yield Ok(convert::export_progress(step)),
+                    exported = &mut exporting => break exported,
+                }
+            };
+            let mut pieces = match exported {
+                Ok(exported) => send(exported),
+                Err(error) => {
+                    yield Err(error.into_status());
+                    return;
+                }
+            };
+            while let Some(sent) = pieces.recv().await {
+                yield sent.map_err(IntoStatus::into_status);
+            }
+        })))
+    }
+
+    type ImportStream = Answers<ImportResponse>;
+
+    async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<Self::ImportStream>, Status> {
+        let principal = principal(&request)?;
+        let mut messages = request.into_inner();
+        let memory = self.memory.clone();
+        let limit = memory.config().max_import_bytes;
+        let content = receive(&memory, &mut messages, limit, |limit| Error::ImportTooLarge { limit }).await?;
+        Ok(Response::new(Box::pin(async_stream::stream! {
+            let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER);
+            let importing = memory.import(&principal, content, progress);
+            tokio::pin!(importing);
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(step) = steps.recv() => yield Ok(convert::import_progress(step)),
+                    imported = &mut importing => {
+                        yield imported.map(convert::imported).map_err(IntoStatus::into_status);
+                        break;
+                    }
+                }
+            }
+        })))
     }
 }

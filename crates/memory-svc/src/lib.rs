@@ -3,12 +3,15 @@
 //! A tour, in the order in which a document passes:
 //! - [`grpc`] and [`convert`]: the contract `solo.memory.v1`, decoded and encoded; no logic.
 //! - [`memory`]: what the service does, in terms of its own types: put, search, facts.
-//! - [`content`] holds its bytes; [`extract`]: bytes of a format become text with an outline, in a process of their own where
-//!   that takes a parser; [`chunk`] cuts the text into pieces that fit the embedding model, with exact byte ranges, heading
-//!   paths and pages.
+//! - [`content`] holds its bytes; [`extract`]: bytes of a format become text with an outline (solo-documents), in a process of
+//!   their own where that takes a parser; [`chunk`] cuts the text into pieces that fit the embedding model, with exact byte
+//!   ranges, heading paths and pages.
 //! - [`embedding`]: the [`Embedder`](embedding::Embedder) trait and its engines, on a thread of their own.
+//! - [`rerank`]: the [`Reranker`](rerank::Reranker) trait and its engine, which puts what was found in a better order, where
+//!   one is configured.
 //! - [`store`]: the [`Store`](store::Store) trait and LanceDB behind it, everything keyed by principal; [`vectors`] in memory
 //!   find what is near.
+//! - [`snapshot`]: somebody's whole memory as one file.
 //! - [`watch`]: makes the store equal folders of this machine.
 //! - [`upkeep`]: joins small files and wipes what was deleted, in the background.
 //!
@@ -17,6 +20,7 @@
 // LanceDB's query futures are deep; deciding that they are `Send` takes more than the default.
 #![recursion_limit = "256"]
 
+mod bert;
 pub mod chunk;
 pub mod config;
 pub mod content;
@@ -33,6 +37,8 @@ pub mod names;
 pub mod page;
 pub mod query;
 pub mod ranking;
+pub mod rerank;
+pub mod snapshot;
 pub mod store;
 pub mod upkeep;
 pub mod vectors;
@@ -45,11 +51,12 @@ use solo_proto::memory::v1::memory_service_server::{MemoryServiceServer, SERVICE
 use solo_service::{Context, Definition, Service, StartupError};
 
 pub use config::Config;
-use embedding::{Embeddings, Loader};
+use embedding::Embeddings;
 use extract::reader::Reader;
 use figures::Figures;
 use grpc::MemoryGrpc;
 use memory::Memory;
+use rerank::Rerankings;
 use watch::Watches;
 
 /// What is known of memory-svc before it starts.
@@ -61,17 +68,38 @@ pub const DEFINITION: Definition = Definition {
     grpc_services: &[SERVICE_NAME],
 };
 
-/// Builds the service with the embedding engine that the configuration names.
+/// The engines that the service is built with, about to be loaded.
+pub struct Engines {
+    /// Turns text into vectors.
+    pub embedding: embedding::Loader,
+    /// Puts what was found in a better order; `None`: nothing does.
+    pub reranker: Option<rerank::Loader>,
+}
+
+impl From<embedding::Loader> for Engines {
+    /// Without a reranker.
+    fn from(embedding: embedding::Loader) -> Self {
+        Self {
+            embedding,
+            reranker: None,
+        }
+    }
+}
+
+/// Builds the service with the engines that the configuration names.
 ///
 /// # Errors
 /// A missing or damaged model, a store that belongs to another model or is in use, a folder that cannot be written.
 pub async fn build(config: Config, context: Context) -> Result<Service, StartupError> {
-    let loader = embedding::from_config(&config, &context.global)?;
+    let engines = Engines {
+        embedding: embedding::from_config(&config, &context.global)?,
+        reranker: rerank::from_config(&config, &context.global)?,
+    };
     let program = std::env::current_exe().map_err(StartupError::other)?;
-    assemble(config, context, loader, program).await
+    assemble(config, context, engines, program).await
 }
 
-/// Builds the service with a given embedding engine: what [`build`] does, and what tests do with a fake. `program` is this
+/// Builds the service with given engines: what [`build`] does, and what tests do with fakes. `program` is this
 /// service's own, which reads documents in processes of their own ([`extract::child`]).
 ///
 /// # Errors
@@ -79,18 +107,21 @@ pub async fn build(config: Config, context: Context) -> Result<Service, StartupE
 pub async fn assemble(
     config: Config,
     context: Context,
-    loader: Loader,
+    engines: Engines,
     program: PathBuf,
 ) -> Result<Service, StartupError> {
-    let embeddings = Embeddings::start(&context, &config, loader).await?;
+    let embeddings = Embeddings::start(&context, &config, engines.embedding).await?;
+    let rerankings = match engines.reranker {
+        Some(loader) => Some(Rerankings::start(&context, &config, loader).await?),
+        None => None,
+    };
     let store = store::from_config(&config, &context.global, embeddings.identity()).await?;
     let figures = Figures::new(context.status.clone());
     figures.counts(store.statistics().await.map_err(StartupError::other)?);
     let upkeep = upkeep::run(Arc::clone(&store), config.upkeep, context.shutdown.clone());
     let max_message_bytes = context.global.max_message_bytes;
-    let spool = config.folder(&context.global);
     let reader = Reader::new(program, config.extract);
-    let memory = Memory::new(store, embeddings, reader, config, spool, figures, context.events);
+    let memory = Memory::new(store, embeddings, rerankings, reader, config, figures, &context);
     let watches = Watches::start(memory.clone(), context.shutdown)
         .await
         .map_err(StartupError::other)?;

@@ -1,5 +1,6 @@
 //! What the service does, in its own terms: takes documents in, finds them again, keeps facts.
 
+mod exchange;
 mod ingest;
 mod search;
 
@@ -7,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use solo_service::EventPublisher;
+use solo_service::{Context, EventPublisher};
 use uuid::Uuid;
 
 use crate::config::Config;
@@ -16,10 +17,12 @@ use crate::document::Passage;
 use crate::embedding::Embeddings;
 use crate::error::Error;
 use crate::extract::reader::Reader;
-use crate::fact::{Fact, FactChange, MAX_CHANGES, MAX_FACT_CHARS};
+use crate::fact::{Fact, FactChange, MAX_CHANGES, check_confidence, check_text};
 use crate::figures::Figures;
 use crate::names::Principal;
+use crate::rerank::Rerankings;
 use crate::store::Store;
+pub use exchange::{Exchanged, Exported, Imported};
 pub(crate) use ingest::Ready;
 pub use ingest::{Progress, Taken, Upload};
 
@@ -33,6 +36,8 @@ pub struct Memory(Arc<Parts>);
 struct Parts {
     store: Arc<dyn Store>,
     embeddings: Embeddings,
+    /// `None`: hits stay in the order in which they were found.
+    rerankings: Option<Rerankings>,
     reader: Reader,
     config: Config,
     /// Where documents wait until they are read.
@@ -46,20 +51,21 @@ impl Memory {
     pub fn new(
         store: Arc<dyn Store>,
         embeddings: Embeddings,
+        rerankings: Option<Rerankings>,
         reader: Reader,
         config: Config,
-        spool: PathBuf,
         figures: Figures,
-        events: EventPublisher,
+        context: &Context,
     ) -> Self {
         Self(Arc::new(Parts {
             store,
             embeddings,
+            rerankings,
             reader,
+            spool: config.folder(&context.global),
             config,
-            spool,
             figures,
-            events,
+            events: context.events.clone(),
         }))
     }
 
@@ -98,7 +104,7 @@ impl Memory {
         text: String,
         limit: usize,
     ) -> Result<Vec<(Fact, f32)>, Error> {
-        check_fact_text(&text, "text")?;
+        check_text(&text, "text")?;
         let limit = if limit == 0 {
             self.0.config.search.limit.min(MAX_NEAR_FACTS)
         } else {
@@ -129,11 +135,8 @@ impl Memory {
         }
         let mut texts = Vec::new();
         for draft in changes.iter_mut().filter_map(FactChange::draft_mut) {
-            check_fact_text(&draft.text, "changes.fact.text")?;
-            if !(0.0..=1.0).contains(&draft.confidence) {
-                let message = format!("confidence is 0.0 to 1.0, found {}", draft.confidence);
-                return Err(Error::invalid("changes.fact.confidence", "BAD_CONFIDENCE", message));
-            }
+            check_text(&draft.text, "changes.fact.text")?;
+            check_confidence(draft.confidence, "changes.fact.confidence")?;
             texts.push(draft.text.clone());
         }
         let vectors = self.0.embeddings.documents(texts, |_| ()).await?;
@@ -174,16 +177,4 @@ impl Memory {
         }
         Ok(passage)
     }
-}
-
-fn check_fact_text(text: &str, field: &'static str) -> Result<(), Error> {
-    let length = text.chars().count();
-    if text.trim().is_empty() {
-        return Err(Error::invalid(field, "EMPTY_TEXT", "the text is empty"));
-    }
-    if length > MAX_FACT_CHARS {
-        let message = format!("the text has {length} characters; {MAX_FACT_CHARS} are allowed");
-        return Err(Error::invalid(field, "TEXT_TOO_LONG", message));
-    }
-    Ok(())
 }

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use solo_documents::NOTE_SCHEME;
+pub use solo_documents::shorten;
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -96,20 +98,23 @@ impl DocumentUri {
     /// Checks a URI; an empty one becomes a new `note:`.
     pub fn or_note(uri: &str) -> Result<Self, Error> {
         if uri.is_empty() {
-            return Ok(Self(format!("note:{}", Uuid::now_v7())));
+            return Ok(Self(format!("{NOTE_SCHEME}{}", Uuid::now_v7())));
         }
-        check_uri(uri, "header.uri")?;
+        Self::new(uri, "header.uri")
+    }
+
+    /// Checks a URI.
+    pub fn new(uri: &str, field: &'static str) -> Result<Self, Error> {
+        if uri.is_empty() {
+            return Err(Error::invalid(field, "BAD_URI", "the URI is empty"));
+        }
+        check_uri(uri, field)?;
         Ok(Self(uri.to_owned()))
     }
 
     /// The URI.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// True for a note, which has no name of its own.
-    pub fn is_note(&self) -> bool {
-        self.0.starts_with("note:")
     }
 }
 
@@ -136,15 +141,6 @@ pub fn parse_id(text: &str, field: &'static str) -> Result<Uuid, Error> {
         reason: "BAD_ID",
         message: format!("`{}` is no identifier: a UUID is wanted", shorten(text)),
     })
-}
-
-/// A piece of hostile text that can be shown in a message: escaped, and no longer than 80 characters.
-pub fn shorten(text: &str) -> String {
-    let mut shown: String = text.escape_debug().take(80).collect();
-    if text.escape_debug().nth(80).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 #[cfg(test)]
@@ -174,16 +170,10 @@ mod tests {
     fn uris_have_no_control_characters() {
         assert!(DocumentUri::or_note("file:///a\nb").is_err());
         assert!(DocumentUri::or_note(&"x".repeat(MAX_URI_BYTES + 1)).is_err());
-        assert!(DocumentUri::or_note("").unwrap().is_note());
+        assert!(DocumentUri::or_note("").unwrap().as_str().starts_with(NOTE_SCHEME));
         assert_eq!(
             DocumentUri::or_note("file:///o'hara.md").unwrap().as_str(),
             "file:///o'hara.md"
         );
-    }
-
-    #[test]
-    fn messages_show_little_of_hostile_text() {
-        assert_eq!(shorten("a\nb"), "a\\nb");
-        assert_eq!(shorten(&"x".repeat(500)).chars().count(), 81);
     }
 }

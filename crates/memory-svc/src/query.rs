@@ -130,7 +130,8 @@ pub struct Hit {
     pub id: Uuid,
     /// What it is.
     pub kind: HitKind,
-    /// How near it is; higher is nearer. What the store gives is the cosine similarity or BM25.
+    /// How near it is; higher is nearer. What the store gives is the cosine similarity or BM25; of what was reranked it is the
+    /// reranker's.
     pub score: f32,
     /// How the score came about.
     pub parts: Parts,
@@ -142,6 +143,18 @@ pub struct Hit {
     pub vector: Vec<f32>,
 }
 
+impl Hit {
+    /// Its text under its headings: a piece from the middle of a section often does not say what it is about.
+    pub fn in_context(&self) -> String {
+        let Citation { heading, text, .. } = &self.citation;
+        if heading.is_empty() {
+            text.clone()
+        } else {
+            format!("{heading}\n{text}")
+        }
+    }
+}
+
 /// How a score came about; `None`: that did not play a part.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Parts {
@@ -151,6 +164,8 @@ pub struct Parts {
     pub text: Option<f32>,
     /// After fusion, 0.0 to 1.0.
     pub fused: Option<f32>,
+    /// How well it answers the query, by the reranker, 0.0 to 1.0.
+    pub reranked: Option<f32>,
     /// What was left of it for a fact's age, 0.0 to 1.0.
     pub recency: Option<f32>,
 }

@@ -1,4 +1,4 @@
-//! What becomes of candidates: fused, let age, thinned out. Pure.
+//! What becomes of candidates: fused, let age, thinned out, reranked. Pure.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -83,6 +83,16 @@ pub fn without_copies(hits: Vec<Hit>) -> Vec<Hit> {
     hits.into_iter()
         .filter(|hit| seen.insert((hit.kind == HitKind::Fact, hit.citation.text.clone())))
         .collect()
+}
+
+/// Puts a reranker's scores, one for each hit, in place of their own, and the best first. Age takes from them what it took
+/// before, for a reranker knows nothing of it.
+pub fn rerank(hits: &mut [Hit], scores: &[f32]) {
+    for (hit, score) in hits.iter_mut().zip(scores) {
+        hit.parts.reranked = Some(*score);
+        hit.score = score * hit.parts.recency.unwrap_or(1.0);
+    }
+    sort(hits);
 }
 
 /// Picks `limit` hits that are near the query and unlike one another: maximal marginal relevance (Carbonell and
@@ -213,6 +223,21 @@ mod tests {
         assert_eq!(hits[0].score, 0.8);
         assert!((hits[1].score - 0.8 * 0.85).abs() < 1e-6, "{}", hits[1].score);
         assert_eq!(hits[1].parts.recency, Some(0.85));
+    }
+
+    #[test]
+    fn reranked_hits_are_in_the_rerankers_order_and_facts_still_age() {
+        let fact = Hit {
+            kind: HitKind::Fact,
+            ..hit(0.7, [1.0, 0.0])
+        };
+        let mut hits = vec![hit(0.9, [1.0, 0.0]), hit(0.8, [1.0, 0.0]), fact];
+        hits[2].parts.recency = Some(0.5);
+        rerank(&mut hits, &[0.1, 0.75, 1.0]);
+        assert_eq!(scores(&hits), [0.75, 0.5, 0.1]);
+        let reranked: Vec<_> = hits.iter().map(|hit| hit.parts.reranked).collect();
+        assert_eq!(reranked, [Some(0.75), Some(1.0), Some(0.1)]);
+        assert_eq!(hits[0].parts.dense, Some(0.8), "how it was found is still said");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use solo_service::{ErrorCode, GlobalConfig, ServiceError, StartupError};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -16,7 +17,7 @@ use uuid::Uuid;
 use crate::config::{Config, StoreKind};
 use crate::document::{ChunkDraft, Collection, Document, DocumentDraft, DocumentFilter, Passage, Put, Stored};
 use crate::embedding::Identity;
-use crate::fact::{Fact, FactChange, Forgotten, Selector};
+use crate::fact::{Fact, FactChange, FactVersion, Forgotten, Selector};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
 use crate::query::{Found, Query};
@@ -109,6 +110,13 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets, for good: what is forgotten leaves the disk with the next upkeep.
     async fn forget(&self, principal: &Principal, selector: &Selector) -> Result<Forgotten, StoreError>;
 
+    /// All that somebody has, but the watched folders, as it is now.
+    async fn snapshot(&self, principal: &Principal) -> Result<Snapshot, StoreError>;
+
+    /// Takes facts over from another store, each with all its versions: those that are here, too, stay if they have as many.
+    /// How many versions were stored. Documents are taken over by [`Store::put_documents`].
+    async fn restore_facts(&self, principal: &Principal, versions: Vec<FactVersion>) -> Result<u64, StoreError>;
+
     /// The watched folders of everybody.
     async fn watches(&self) -> Result<Vec<Watch>, StoreError>;
 
@@ -145,6 +153,18 @@ pub trait Store: Send + Sync + 'static {
 
 /// A page of facts; its token names a version, not a fact.
 pub type FactPage = Page<Fact>;
+
+/// All that somebody has at one moment.
+pub struct Snapshot {
+    /// The collections.
+    pub collections: Vec<Collection>,
+    /// The facts, all versions of each together.
+    pub facts: Vec<FactVersion>,
+    /// Number of documents.
+    pub documents: u64,
+    /// The documents with their pieces.
+    pub contents: BoxStream<'static, Result<(Document, Vec<ChunkDraft>), StoreError>>,
+}
 
 /// How much there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

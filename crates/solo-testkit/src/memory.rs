@@ -161,6 +161,18 @@ fn principal<T>(request: &Request<T>) -> String {
 
 #[tonic::async_trait]
 impl MemoryService for FakeMemory {
+    type ExportStream = BoxStream<'static, Result<ExportResponse, Status>>;
+
+    async fn export(&self, _: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        Err(Status::unimplemented("the fake exports nothing"))
+    }
+
+    type ImportStream = BoxStream<'static, Result<ImportResponse, Status>>;
+
+    async fn import(&self, _: Request<Streaming<ImportRequest>>) -> Result<Response<Self::ImportStream>, Status> {
+        Err(Status::unimplemented("the fake imports nothing"))
+    }
+
     type PutDocumentStream = BoxStream<'static, Result<PutDocumentResponse, Status>>;
 
     async fn put_document(

@@ -10,6 +10,7 @@ pub mod down;
 pub mod forget;
 pub mod logs;
 pub mod memory;
+mod memory_service;
 #[cfg(unix)]
 pub mod ps;
 pub mod quantize;

@@ -1,6 +1,8 @@
 //! Examples and properties of cutting.
 
 use proptest::prelude::*;
+use solo_documents::Heading;
+use solo_documents::outline::markdown;
 
 use super::*;
 
@@ -69,24 +71,6 @@ fn headings_make_paths_and_never_share_a_piece() {
             ("Garden › Tomatoes › Feeding".into(), "### Feeding\nOnce a week."),
             ("Garden › Beans".into(), "## Beans\nLeave them."),
             ("Kitchen".into(), "# Kitchen\nClean it."),
-        ]
-    );
-}
-
-#[test]
-fn markdown_headings_are_those_of_commonmark() {
-    let text = "---\ntitle: x\n---\nTitle\n=====\n\n```\n# no\n```\n####### no\n#no\n ## Yes ##\nText\n---\n\n---\n    # code\n#\n";
-    let headings: Vec<_> = markdown(text)
-        .into_iter()
-        .map(|heading| (heading.level, heading.title))
-        .collect();
-    assert_eq!(
-        headings,
-        [
-            (1, "Title".into()),
-            (2, "Yes".into()),
-            (2, "Text".into()),
-            (1, String::new())
         ]
     );
 }
@@ -240,14 +224,6 @@ proptest! {
                 joined.push_str(&text[joined.len()..piece.span.end]);
             }
             prop_assert_eq!(joined, text);
-        }
-    }
-
-    #[test]
-    fn headings_lie_on_lines(text in texts()) {
-        for heading in markdown(&text) {
-            prop_assert!(heading.span.start == 0 || text.as_bytes()[heading.span.start - 1] == b'\n');
-            prop_assert!(heading.span.end == text.len() || text.as_bytes()[heading.span.end - 1] == b'\n');
         }
     }
 }

@@ -102,7 +102,7 @@ fn hit(hit: Hit, explain: bool) -> proto::Hit {
         dense: hit.parts.dense,
         text: hit.parts.text,
         fused: hit.parts.fused,
-        reranked: None,
+        reranked: hit.parts.reranked,
         recency: hit.parts.recency,
     };
     let citation = hit.citation;

@@ -9,21 +9,17 @@ use serde_json::{Map, Number, Value};
 use solo_proto::memory::v1 as proto;
 use uuid::Uuid;
 
-use crate::document::DocumentFilter;
+use crate::document::{DocumentFilter, check_description, check_metadata};
 use crate::error::Error;
-use crate::fact::{FactChange, FactDraft, Known, Selector};
+use crate::fact::{FactChange, FactDraft, Known, MAX_PROVENANCE_BYTES, Selector, check_provenance};
 use crate::memory::Upload;
 use crate::names::{CollectionName, DocumentUri, check_uri, parse_id, shorten};
 use crate::query::{Filter, HitKind, Mode, Probe, SearchRequest};
 
 /// Largest metadata of a document, in bytes of JSON.
 const MAX_METADATA_BYTES: usize = 16 * 1024;
-/// Longest provenance of a fact, in bytes.
-const MAX_PROVENANCE_BYTES: usize = 256;
 /// Most identifiers in a request.
 const MAX_IDS: usize = 1000;
-/// Longest description of a collection, in characters.
-const MAX_DESCRIPTION_CHARS: usize = 500;
 /// Widest context of a passage, in bytes.
 const MAX_CONTEXT_BYTES: u32 = 10_000;
 
@@ -37,11 +33,7 @@ pub fn upload(header: proto::DocumentHeader) -> Result<Upload, Error> {
         })?),
     };
     let metadata = header.metadata.map(object).transpose()?.unwrap_or_default();
-    let length = Value::Object(metadata.clone()).to_string().len();
-    if length > MAX_METADATA_BYTES {
-        let message = format!("the metadata has {length} bytes as JSON; {MAX_METADATA_BYTES} are allowed");
-        return Err(Error::invalid("header.metadata", "METADATA_TOO_LARGE", message));
-    }
+    check_metadata(&metadata, MAX_METADATA_BYTES, "header.metadata")?;
     Ok(Upload {
         collection: CollectionName::or_default(&header.collection, "header.collection")?,
         uri: DocumentUri::or_note(&header.uri)?,
@@ -54,11 +46,7 @@ pub fn upload(header: proto::DocumentHeader) -> Result<Upload, Error> {
 
 /// A collection's description.
 pub fn description(text: String) -> Result<String, Error> {
-    let length = text.chars().count();
-    if length > MAX_DESCRIPTION_CHARS {
-        let message = format!("the description has {length} characters; {MAX_DESCRIPTION_CHARS} are allowed");
-        return Err(Error::invalid("description", "DESCRIPTION_TOO_LONG", message));
-    }
+    check_description(&text)?;
     Ok(text)
 }
 
@@ -200,14 +188,7 @@ fn known(id: &str, version: u32) -> Result<Known, Error> {
 }
 
 fn fact_draft(fact: proto::Fact) -> Result<FactDraft, Error> {
-    let bytes = fact.provenance.len();
-    if bytes > MAX_PROVENANCE_BYTES || fact.provenance.chars().any(char::is_control) {
-        let message = format!(
-            "`{}` is no provenance: \"dialogue/turn\" is wanted, {MAX_PROVENANCE_BYTES} bytes at most",
-            shorten(&fact.provenance)
-        );
-        return Err(Error::invalid("changes.fact.provenance", "BAD_PROVENANCE", message));
-    }
+    check_provenance(&fact.provenance, "changes.fact.provenance")?;
     Ok(FactDraft {
         text: fact.text,
         confidence: fact.confidence,

@@ -1,4 +1,4 @@
-//! What the engines of BERT models have in common: the files of a model, its tokenizer, and how tokens become a vector.
+//! What the engines of embeddings have in common: the files of a model, its tokenizer, and how tokens become a vector.
 //!
 //! After sentence-transformers (Reimers and Gurevych, 2019): token vectors of the last layer are averaged where the
 //! attention mask is set, and the mean is brought to length 1, so that a dot product is the cosine.
@@ -12,6 +12,7 @@ use solo_service::StartupError;
 use tokenizers::{Encoding, Tokenizer, TruncationParams};
 
 use super::{EmbeddingError, Identity, TokenCounter};
+use crate::bert;
 use crate::config::EmbeddingConfig;
 
 /// A model's tokenizer and what its configuration says, read and checked.
@@ -46,12 +47,9 @@ impl Parts {
             )));
         }
         let bad_tokenizer = |error: tokenizers::Error| damaged(model, &tokenizer_file, &error.to_string());
-        let tokenizer = Tokenizer::from_file(&tokenizer_file)
-            .and_then(|tokenizer| prepared(tokenizer, config.max_tokens))
-            .map_err(bad_tokenizer)?;
-        let mut counting = tokenizer.clone();
         // Counting must see the whole text.
-        counting.with_truncation(None).map_err(bad_tokenizer)?;
+        let counting = bert::tokenizer(&tokenizer_file).map_err(bad_tokenizer)?;
+        let tokenizer = cutting(counting.clone(), config.max_tokens).map_err(bad_tokenizer)?;
         let identity = Identity {
             model: model.clone(),
             dimension: sizes.hidden_size,
@@ -90,20 +88,15 @@ pub(super) fn damaged(model: &str, file: &Path, problem: &str) -> StartupError {
 }
 
 fn read_json<T: DeserializeOwned>(model: &str, file: &Path) -> Result<T, StartupError> {
-    std::fs::read_to_string(file)
-        .map_err(|error| damaged(model, file, &error.to_string()))
-        .and_then(|text| serde_json::from_str(&text).map_err(|error| damaged(model, file, &error.to_string())))
+    bert::read_json(file).map_err(|error| damaged(model, file, &error.to_string()))
 }
 
-/// The tokenizer as embeddings want it: its file may pad to a fixed length and cut at another.
-fn prepared(mut tokenizer: Tokenizer, max_tokens: usize) -> tokenizers::Result<Tokenizer> {
-    tokenizer.with_padding(None);
+/// The tokenizer as embeddings want it: what is longer is cut off.
+fn cutting(mut tokenizer: Tokenizer, max_tokens: usize) -> tokenizers::Result<Tokenizer> {
     tokenizer.with_truncation(Some(TruncationParams {
         max_length: max_tokens,
         ..TruncationParams::default()
     }))?;
-    // "[SEP]" in a document is text.
-    tokenizer.set_encode_special_tokens(true);
     Ok(tokenizer)
 }
 
@@ -123,37 +116,4 @@ impl TokenCounter for WordPiece {
 pub(super) fn encode(tokenizer: &Tokenizer, texts: &[String]) -> Result<Vec<Encoding>, EmbeddingError> {
     let encoded = texts.iter().map(|text| tokenizer.encode_fast(text.as_str(), true));
     encoded.collect::<Result<_, _>>().map_err(EmbeddingError::Engine)
-}
-
-/// Texts of a batch side by side, padded to the longest: row by row.
-pub(super) struct Padded<T> {
-    pub(super) rows: usize,
-    pub(super) columns: usize,
-    pub(super) ids: Vec<T>,
-    /// 1 where a token is, 0 where padding.
-    pub(super) mask: Vec<T>,
-}
-
-impl<T: From<u32> + Copy> Padded<T> {
-    pub(super) fn new(encoded: &[Encoding]) -> Self {
-        let columns = encoded.iter().map(Encoding::len).max().unwrap_or(0);
-        let rows = encoded.len();
-        let mut ids = vec![T::from(0); rows * columns];
-        let mut mask = ids.clone();
-        for (row, encoding) in encoded.iter().enumerate() {
-            let tokens = row * columns..row * columns + encoding.len();
-            let known = encoding.get_ids().iter().map(|id| T::from(*id));
-            ids[tokens.clone()]
-                .iter_mut()
-                .zip(known)
-                .for_each(|(id, known)| *id = known);
-            mask[tokens].fill(T::from(1));
-        }
-        Self {
-            rows,
-            columns,
-            ids,
-            mask,
-        }
-    }
 }

@@ -12,8 +12,9 @@ use candle_transformers::models::bert::{BertModel, Config as BertConfig};
 use solo_service::{CancelToken, StartupError, cpu};
 use tokenizers::{Encoding, Tokenizer};
 
-use super::bert::{Padded, Parts, damaged, encode, locate};
+use super::bert::{Parts, damaged, encode, locate};
 use super::{Embedder, EmbeddingError, Loader};
+use crate::bert::Padded;
 use crate::config::EmbeddingConfig;
 
 /// Tokens up to which one thread does the work: candle's own loops stay on one thread up to 64 Ki numbers, too.
@@ -83,11 +84,12 @@ impl Bert {
             rows,
             columns,
             ids,
+            types,
             mask,
         } = Padded::<u32>::new(encoded);
         let ids = Tensor::from_vec(ids, (rows, columns), &self.device)?;
         let mask = Tensor::from_vec(mask, (rows, columns), &self.device)?.to_dtype(DType::F32)?;
-        let types = ids.zeros_like()?;
+        let types = Tensor::from_vec(types, (rows, columns), &self.device)?;
         let hidden = self.model.forward(&ids, &types, Some(&mask))?;
         let sum = hidden.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?;
         let mean = sum.broadcast_div(&mask.sum_keepdim(1)?)?;
@@ -126,15 +128,19 @@ impl Embedder for Bert {
             .map_err(|error| EmbeddingError::Engine(error.into()))
     }
 
-    fn another(&self) -> Result<Option<Box<dyn Embedder>>, StartupError> {
-        let pool = |threads| pool(threads, cpu::let_others_go_first);
-        Ok(Some(Box::new(Self {
-            model: Arc::clone(&self.model),
-            tokenizer: self.tokenizer.clone(),
-            device: self.device.clone(),
-            threads: self.threads,
-            one: pool(1)?,
-            many: pool(self.threads)?,
-        })))
+    fn for_documents(&self) -> Result<Vec<Box<dyn Embedder>>, StartupError> {
+        let one = || -> Result<Box<dyn Embedder>, StartupError> {
+            let pool = || pool(1, cpu::let_others_go_first);
+            Ok(Box::new(Self {
+                model: Arc::clone(&self.model),
+                tokenizer: self.tokenizer.clone(),
+                device: self.device.clone(),
+                threads: 1,
+                one: pool()?,
+                many: pool()?,
+            }))
+        };
+        // The weights are shared.
+        (0..self.threads.max(1)).map(|_| one()).collect()
     }
 }

@@ -8,8 +8,9 @@ use ort::value::Tensor;
 use solo_service::{CancelToken, StartupError, cpu};
 use tokenizers::{Encoding, Tokenizer};
 
-use super::bert::{Padded, Parts, damaged, encode, locate, missing};
+use super::bert::{Parts, damaged, encode, locate, missing};
 use super::{Embedder, EmbeddingError, Loader};
+use crate::bert::Padded;
 use crate::config::EmbeddingConfig;
 
 /// Prepares to load the graph of `config.weights` for the model `config.model`; only the tokenizer is read yet.
@@ -59,6 +60,9 @@ pub fn loader(models_dir: &Path, config: &EmbeddingConfig, threads: usize) -> Re
     })
 }
 
+/// Sessions for documents at most: each holds the weights once more.
+const MOST_SESSIONS: usize = 8;
+
 /// A graph on the disk, and how it is run.
 #[derive(Clone)]
 struct Graph {
@@ -95,10 +99,10 @@ impl Onnx {
             rows,
             columns,
             ids,
+            types,
             mask,
         } = Padded::<i64>::new(encoded);
         let shape = [rows, columns];
-        let types = vec![0_i64; rows * columns];
         let inputs = ort::inputs![
             "input_ids" => Tensor::from_array((shape, ids))?,
             "attention_mask" => Tensor::from_array((shape, mask))?,
@@ -140,22 +144,29 @@ impl Embedder for Onnx {
         self.run(&encoded).map_err(|error| EmbeddingError::Engine(error.into()))
     }
 
-    fn another(&self) -> Result<Option<Box<dyn Embedder>>, StartupError> {
+    fn for_documents(&self) -> Result<Vec<Box<dyn Embedder>>, StartupError> {
         let (graph, tokenizer) = (self.graph.clone(), self.tokenizer.clone());
-        // On a thread of its own, because the session's threads inherit the priority of the one that starts them.
+        let sessions = graph.threads.clamp(1, MOST_SESSIONS);
+        // On a thread of its own, because the sessions' threads inherit the priority of the one that starts them.
         let opened = std::thread::spawn(move || {
             cpu::let_others_go_first();
-            let session = graph.open()?;
-            Ok(Onnx {
-                session,
-                tokenizer,
-                graph,
-            })
+            let share = |index: usize| (graph.threads + index) / sessions;
+            let graphs = (0..sessions).map(|index| Graph {
+                threads: share(index).max(1),
+                ..graph.clone()
+            });
+            let open = |graph: Graph| {
+                Ok(Box::new(Onnx {
+                    session: graph.open()?,
+                    tokenizer: tokenizer.clone(),
+                    graph,
+                }) as Box<dyn Embedder>)
+            };
+            graphs.map(open).collect()
         });
-        let opened: Result<Onnx, StartupError> = opened
+        opened
             .join()
-            .unwrap_or_else(|_| Err(StartupError::other("the engine's second session panicked")));
-        Ok(Some(Box::new(opened?)))
+            .unwrap_or_else(|_| Err(StartupError::other("the engine's sessions for documents panicked")))
     }
 }
 

@@ -7,15 +7,12 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
+use solo_documents::{Extracted, Format, MediaType, Refusal, STACK_BYTES};
 use solo_service::{Extra, cpu};
-
-use super::{Extracted, Format, MediaType, Refusal};
 
 /// What the program is called with to read a document.
 pub const SUBCOMMAND: &str = "read-document";
 const TASK: &str = "TASK";
-/// Parsers recurse: into nested elements, into nested lists.
-const STACK_BYTES: usize = 64 << 20;
 /// Panics that are told on standard error: a parser may give up on each of a thousand pages.
 const TOLD_PANICS: usize = 3;
 
@@ -92,7 +89,7 @@ fn run(task: &str) -> Result<(), String> {
         let mut content = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut content);
         read.map_err(|error| format!("the document cannot be read: {error}"))?;
-        Ok::<Answer, String>(super::extract(format, content, task.max_text_bytes))
+        Ok::<Answer, String>(solo_documents::extract(format, content, task.max_text_bytes))
     };
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(parse);
     let thread = thread.map_err(|error| format!("no thread to read with: {error}"))?;
@@ -151,7 +148,7 @@ fn quieten_panics() {
     std::panic::set_hook(Box::new(|panic| {
         if TOLD.fetch_add(1, Ordering::Relaxed) < TOLD_PANICS {
             let message = panic.payload_as_str().unwrap_or("it panicked");
-            eprintln!("{}", super::one_line(message, 200));
+            eprintln!("{}", solo_documents::one_line(message, 200));
         }
     }));
 }

@@ -6,12 +6,12 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use solo_documents::{Extracted, Format, Refusal, extract};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use super::child::{Answer, SUBCOMMAND, Task};
-use super::{Extracted, Format, Refusal, extract};
 use crate::config::ExtractConfig;
 use crate::content::Content;
 use crate::error::Error;

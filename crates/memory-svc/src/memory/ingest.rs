@@ -1,13 +1,14 @@
 //! Taking a document in: check, read, cut, embed, store.
 //!
 //! What is expensive (embedding) happens before the store's write lock is taken, and not at all for pieces that are known: of
-//! the version before, or of a document with the same content. Reading is [`extract::reader`]'s, cutting runs on a blocking
+//! the version before, or of a document with the same content. Reading is [`crate::extract`]'s, cutting runs on a blocking
 //! thread, embedding in batches on the engine's.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
+use solo_documents::Extracted;
 use solo_proto::events::v1::IngestProgressPayload;
 use solo_proto::events::v1::event::Payload;
 use tokio::sync::mpsc;
@@ -19,7 +20,6 @@ use crate::content::Content;
 use crate::document::{ChunkDraft, Document, DocumentDraft};
 use crate::embedding::TokenCounter;
 use crate::error::Error;
-use crate::extract::{self, Extracted};
 use crate::names::{CollectionName, DocumentUri, Principal};
 
 /// Where a document's metadata says what was left out of it.
@@ -148,9 +148,9 @@ impl Memory {
             ..
         } = upload;
         let (content_sha256, bytes) = (content.sha256(), content.bytes());
-        let format = extract::detect(&media_type, &uri, content.head())?;
+        let format = solo_documents::detect(&media_type, uri.as_str(), content.head())?;
         let extracted = self.0.reader.read(format, content).await?;
-        let title = extract::title(&title, &extracted, &uri);
+        let title = solo_documents::title(&title, &extracted, uri.as_str());
         let warnings = extracted.warnings.clone();
         if !warnings.is_empty() {
             metadata.insert(WARNINGS.to_owned(), warnings.clone().into());
@@ -161,12 +161,13 @@ impl Memory {
         let draft = DocumentDraft {
             collection,
             title,
-            media_type: format.media_type.as_str(),
+            media_type: format.media_type.as_str().to_owned(),
             bytes,
             content_sha256,
             metadata,
             chunks,
             uri,
+            history: None,
         };
         Ok(Ready {
             draft,
@@ -212,7 +213,10 @@ impl Memory {
             let pieces = chunk::cut(&text, &outline, budget, &*counter);
             let embedded = pieces
                 .iter()
-                .map(|piece| embedding_text(&text, piece, room, &*counter))
+                .map(|piece| {
+                    let headings: Vec<&str> = piece.headings.iter().map(|heading| &**heading).collect();
+                    embedding_text(&text[piece.span.clone()], &headings, room, &*counter)
+                })
                 .collect();
             Cut { text, pieces, embedded }
         };
@@ -312,16 +316,15 @@ struct Cut {
 
 /// What is embedded for a piece: its heading path and its text, for a piece from the middle of a section often does not
 /// say what it is about. As many of the innermost headings as there is room for; those inside the piece are not repeated.
-fn embedding_text(text: &str, piece: &Piece, room: usize, counter: &dyn TokenCounter) -> String {
-    let body = &text[chunk::trimmed(text, piece.span.clone())];
+pub(super) fn embedding_text(text: &str, headings: &[&str], room: usize, counter: &dyn TokenCounter) -> String {
+    let body = text.trim();
     let mut left = room.saturating_sub(counter.count(body));
     let mut prefix: Vec<&str> = Vec::new();
-    for heading in piece
-        .headings
+    let missing = headings
         .iter()
         .rev()
-        .filter(|heading| !body.starts_with('#') || !body.contains(*heading))
-    {
+        .filter(|heading| !body.starts_with('#') || !body.contains(**heading));
+    for heading in missing {
         // One for the separator.
         let cost = counter.count(heading) + 1;
         if cost > left {
@@ -353,32 +356,17 @@ mod tests {
     #[test]
     fn a_piece_is_embedded_with_its_headings_while_there_is_room() {
         let text = "the middle of a section";
-        let piece = Piece {
-            span: 0..text.len(),
-            headings: vec!["The Garden".into(), "Beans".into()],
-            page: 0,
-        };
-        assert_eq!(
-            embedding_text(text, &piece, 20, &Words),
-            "The Garden › Beans\nthe middle of a section"
-        );
-        assert_eq!(
-            embedding_text(text, &piece, 7, &Words),
-            "Beans\nthe middle of a section"
-        );
-        assert_eq!(embedding_text(text, &piece, 5, &Words), text);
+        let embedded = |room| embedding_text(text, &["The Garden", "Beans"], room, &Words);
+        assert_eq!(embedded(20), "The Garden › Beans\nthe middle of a section");
+        assert_eq!(embedded(7), "Beans\nthe middle of a section");
+        assert_eq!(embedded(5), text);
     }
 
     #[test]
     fn headings_inside_a_piece_are_not_repeated() {
-        let text = "## Beans\nLeave them.";
-        let piece = Piece {
-            span: 0..text.len(),
-            headings: vec!["The Garden".into(), "Beans".into()],
-            page: 0,
-        };
+        let text = "## Beans\nLeave them.\n";
         assert_eq!(
-            embedding_text(text, &piece, 20, &Words),
+            embedding_text(text, &["The Garden", "Beans"], 20, &Words),
             "The Garden\n## Beans\nLeave them."
         );
     }

@@ -1,4 +1,5 @@
-//! Finding: by meaning, by words, or by both; then what [`ranking`] makes of the candidates.
+//! Finding: by meaning, by words, or by both; then what [`ranking`] makes of the candidates, with a reranker's help where one
+//! is configured.
 
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use crate::error::Error;
 use crate::names::Principal;
 use crate::query::{By, Found, Hit, MAX_HITS, Mode, Probe, Query, SearchRequest};
 use crate::ranking;
+use crate::rerank::Rerankings;
 
 /// Candidates for each hit wanted, of each way of finding: some fall to the ranking.
 const CANDIDATES_PER_HIT: usize = 4;
@@ -19,6 +21,8 @@ const LEAST_CANDIDATES: usize = 40;
 /// A request, checked.
 struct Checked {
     by: Vec<By>,
+    /// What the hits are compared with once more; `None`: they are not reranked.
+    rerank_by: Option<(Rerankings, String)>,
     mode: Mode,
     limit: usize,
     min_score: f32,
@@ -31,7 +35,11 @@ impl Memory {
         let started = Instant::now();
         let filter = request.filter.clone();
         let checked = self.checked(request).await?;
-        let candidates = (checked.limit * CANDIDATES_PER_HIT).max(LEAST_CANDIDATES);
+        let reranked = checked
+            .rerank_by
+            .as_ref()
+            .map_or(0, |(rerankings, _)| rerankings.candidates(checked.limit));
+        let candidates = (checked.limit * CANDIDATES_PER_HIT).max(LEAST_CANDIDATES).max(reranked);
         // Their vectors are compared with one another, and with the query's where words found them.
         let vectors = checked.diversity > 0.0 || checked.mode == Mode::Hybrid;
         let query = |by: &By| Query {
@@ -57,7 +65,7 @@ impl Memory {
             [] => Found::default(),
         };
         let found = Found {
-            hits: self.ranked(found.hits, &checked),
+            hits: self.ranked(found.hits, &checked).await?,
             ..found
         };
         self.0.figures.searched(started.elapsed());
@@ -65,17 +73,34 @@ impl Memory {
     }
 
     /// What of the candidates is shown, in which order.
-    fn ranked(&self, mut hits: Vec<Hit>, checked: &Checked) -> Vec<Hit> {
+    async fn ranked(&self, mut hits: Vec<Hit>, checked: &Checked) -> Result<Vec<Hit>, Error> {
         hits.retain(|hit| ranking::is_near_enough(hit, checked.mode, checked.min_score));
         let half_life = self.0.config.search.fact_half_life();
         ranking::let_facts_age(&mut hits, Timestamp::now(), half_life);
         ranking::sort(&mut hits);
         let mut hits = ranking::without_copies(hits);
+        if let Some((rerankings, query)) = &checked.rerank_by {
+            // All that may be shown, for scores of two kinds cannot be compared.
+            hits.truncate(rerankings.candidates(checked.limit));
+            self.rerank(&mut hits, rerankings, query).await?;
+        }
         if checked.diversity > 0.0 {
             hits = ranking::diversify(hits, checked.limit, checked.diversity);
         }
         hits.truncate(checked.limit);
-        hits
+        Ok(hits)
+    }
+
+    async fn rerank(&self, hits: &mut [Hit], rerankings: &Rerankings, query: &str) -> Result<(), Error> {
+        if hits.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let texts = hits.iter().map(Hit::in_context).collect();
+        let scores = rerankings.scores(query.to_owned(), texts).await?;
+        ranking::rerank(hits, &scores);
+        self.0.figures.reranked(started.elapsed());
+        Ok(())
     }
 
     async fn checked(&self, request: SearchRequest) -> Result<Checked, Error> {
@@ -97,6 +122,11 @@ impl Memory {
             let message = format!("min_score is a cosine, -1.0 to 1.0, found {min_score}");
             return Err(Error::invalid("min_score", "BAD_MIN_SCORE", message));
         }
+        let rerank_by = match (&request.probe, &self.0.rerankings) {
+            (Probe::Text(text), Some(rerankings)) => Some((rerankings.clone(), text.clone())),
+            // A vector cannot be read beside a text.
+            _ => None,
+        };
         let (mode, by) = match (request.probe, request.mode) {
             (Probe::Vector(vector), None | Some(Mode::Dense)) => {
                 (Mode::Dense, vec![By::Vector(self.checked_vector(vector)?)])
@@ -118,6 +148,7 @@ impl Memory {
         };
         Ok(Checked {
             by,
+            rerank_by,
             mode,
             limit,
             min_score,
@@ -146,7 +177,7 @@ impl Memory {
         Ok(vector)
     }
 
-    fn checked_vector(&self, mut vector: Vec<f32>) -> Result<Vec<f32>, Error> {
+    pub(super) fn checked_vector(&self, mut vector: Vec<f32>) -> Result<Vec<f32>, Error> {
         let identity = self.0.embeddings.identity();
         let bad = |reason, message: String| Err(Error::invalid("vector", reason, message));
         if vector.len() != identity.dimension {

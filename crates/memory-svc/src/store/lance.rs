@@ -32,8 +32,10 @@ mod passages;
 mod piece;
 mod predicate;
 mod resident;
+mod restore;
 mod rows;
 mod schema;
+mod snapshot;
 mod table;
 mod tend;
 mod verify;
@@ -54,10 +56,10 @@ use tokio::sync::{Mutex, RwLock, watch};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::{Backlog, FactPage, Statistics, Store, StoreError, Verification};
+use super::{Backlog, FactPage, Snapshot, Statistics, Store, StoreError, Verification};
 use crate::document::{ChunkDraft, Collection, Document, DocumentDraft, DocumentFilter, Passage, Put, Stored};
 use crate::embedding::Identity;
-use crate::fact::{Fact, FactChange, Forgotten, Selector};
+use crate::fact::{Fact, FactChange, FactVersion, Forgotten, Selector};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
 use crate::query::{Found, Query};
@@ -82,6 +84,8 @@ struct Inner {
     watches: Table,
     /// Held while a write runs.
     writing: Mutex<()>,
+    /// Read while a state is read that must not lose its files, however long that takes; taken before `writing`.
+    reading: Arc<RwLock<()>>,
     /// Generations of chunks that readers must not see. All of them are strays when no write runs.
     hidden: RwLock<HashSet<Uuid>>,
     resident: Resident,
@@ -121,6 +125,7 @@ impl LanceStore {
             watches: open("watches", schema::watches()).await?,
             dimension,
             writing: Mutex::new(()),
+            reading: Arc::default(),
             hidden: RwLock::default(),
             resident: Resident::new(dimension, indexing.resident_bytes),
             counts: nearest::Counts::default(),
@@ -332,6 +337,16 @@ impl Store for LanceStore {
     async fn remove_watch(&self, principal: &Principal, id: Uuid) -> Result<(), StoreError> {
         let principal = principal.clone();
         self.write(|inner| async move { inner.remove_watch(&principal, id).await })
+            .await
+    }
+
+    async fn snapshot(&self, principal: &Principal) -> Result<Snapshot, StoreError> {
+        Arc::clone(&self.inner).snapshot(principal).await
+    }
+
+    async fn restore_facts(&self, principal: &Principal, versions: Vec<FactVersion>) -> Result<u64, StoreError> {
+        let principal = principal.clone();
+        self.write(|inner| async move { inner.restore_facts(&principal, versions).await })
             .await
     }
 

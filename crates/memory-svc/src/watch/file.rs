@@ -5,9 +5,10 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use solo_documents::Refusal;
+
 use crate::content::Content;
 use crate::error::Error;
-use crate::extract::{self, Refusal};
 use crate::names::DocumentUri;
 
 /// Opens the regular file `path`, which lies in `root`.
@@ -92,7 +93,7 @@ pub(super) fn read(root: &Path, path: &Path, uri: &DocumentUri, most: u64, settl
         return Read::Unsettled;
     }
     match Content::head_of(&mut file) {
-        Ok(head) => match extract::detect("", uri, &head) {
+        Ok(head) => match solo_documents::detect("", uri.as_str(), &head) {
             Err(Refusal::Unsupported { .. }) => return Read::Unsupported,
             Err(refusal) => return Read::Refused(refusal.to_string()),
             Ok(_) => {}

@@ -67,9 +67,14 @@ pub fn write_tiny_model(folder: &Path) {
         "position_embedding_type": "absolute", "use_cache": true, "model_type": "bert"
     });
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
-    let vocabulary: HashMap<&str, usize> = WORDS.iter().enumerate().map(|(id, word)| (*word, id)).collect();
+    std::fs::write(folder.join("tokenizer.json"), tokenizer(&WORDS).to_string()).unwrap();
+}
+
+/// A tokenizer file of these words, of which the first four are special.
+pub fn tokenizer(words: &[&str]) -> serde_json::Value {
+    let vocabulary: HashMap<&str, usize> = words.iter().enumerate().map(|(id, word)| (*word, id)).collect();
     let special = |word: &str| json!({"id": word, "ids": [vocabulary[word]], "tokens": [word]});
-    let added: Vec<_> = WORDS[..4]
+    let added: Vec<_> = words[..4]
         .iter()
         .enumerate()
         .map(|(id, word)| {
@@ -77,8 +82,18 @@ pub fn write_tiny_model(folder: &Path) {
                    "normalized": false, "special": true})
         })
         .collect();
+    let put = |word: &str, type_id: u32| json!({"SpecialToken": {"id": word, "type_id": type_id}});
+    let text = |name: &str, type_id: u32| json!({"Sequence": {"id": name, "type_id": type_id}});
+    let single = json!([put("[CLS]", 0), text("A", 0), put("[SEP]", 0)]);
+    let pair = json!([
+        put("[CLS]", 0),
+        text("A", 0),
+        put("[SEP]", 0),
+        text("B", 1),
+        put("[SEP]", 1)
+    ]);
     // Padding and truncation as some published files have them: the engine must not obey.
-    let tokenizer = json!({
+    json!({
         "version": "1.0",
         "truncation": {"max_length": 4, "strategy": "LongestFirst", "stride": 0},
         "padding": {"strategy": {"Fixed": 32}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
@@ -87,15 +102,12 @@ pub fn write_tiny_model(folder: &Path) {
         "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
                        "strip_accents": null, "lowercase": true},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": {"type": "TemplateProcessing",
-            "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}},
-                       {"SpecialToken": {"id": "[SEP]", "type_id": 0}}],
-            "pair": [], "special_tokens": {"[CLS]": special("[CLS]"), "[SEP]": special("[SEP]")}},
+        "post_processor": {"type": "TemplateProcessing", "single": single, "pair": pair,
+                           "special_tokens": {"[CLS]": special("[CLS]"), "[SEP]": special("[SEP]")}},
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": true},
         "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
                   "max_input_chars_per_word": 100, "vocab": vocabulary}
-    });
-    std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    })
 }
 
 fn tiny(max_tokens: usize) -> Loader {

@@ -1,21 +1,26 @@
-//! memory-svc, tested through its gRPC border over a real LanceDB in a temporary folder; only the embedding engine is
-//! made up, except in `model.rs`.
+//! memory-svc, tested through its gRPC border over a real LanceDB in a temporary folder; only the engines are made up,
+//! except in `model.rs`.
 
 // As in the library: LanceDB's futures are deep.
 #![recursion_limit = "256"]
 #![allow(clippy::unwrap_used)]
 
 mod collections;
+mod cross_encoder;
 mod documents;
 mod durability;
 mod engine;
+mod exchange;
 mod facts;
 mod fifty;
 mod isolation;
 mod limits;
 mod model;
+mod pdf_damage;
+#[path = "../../../solo-documents/src/tests/pdf_fixture.rs"]
 mod pdf_fixture;
 mod reading;
+mod rerank;
 mod search;
 mod startup;
 mod support;

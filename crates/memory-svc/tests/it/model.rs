@@ -85,8 +85,11 @@ fn model_int8_vectors_are_those_of_f32() {
         least = least.min(dot(a, b));
     }
     assert!(least > 0.99, "a cosine of {least}");
-    let mut another = small.another().unwrap().expect("there can be two sessions");
-    assert_eq!(embed(&mut another, &texts[..3]), small_vectors[..3]);
+    let others = small.for_documents().unwrap();
+    assert_eq!(others.len(), 2, "a thread each");
+    for mut other in others {
+        assert_eq!(embed(&mut other, &texts[..3]), small_vectors[..3]);
+    }
     let together: Vec<f32> = embed(&mut small, &texts[..8]).concat();
     let alone: Vec<f32> = small_vectors[..8].concat();
     assert!(dot(&together, &alone) / 8.0 > 0.99, "padding must not change a vector");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memory_svc::embedding::{Embedder, EmbeddingError, Identity, Loader, TokenCounter};
-use memory_svc::{Config, DEFINITION};
+use memory_svc::{Config, DEFINITION, Engines};
 use solo_proto::memory::v1::memory_service_client::MemoryServiceClient;
 use solo_proto::memory::v1::put_document_request::Payload;
 use solo_proto::memory::v1::put_document_response::Payload as Answer;
@@ -158,11 +158,11 @@ pub async fn start_with(overrides: &str) -> Fixture {
     }
 }
 
-pub async fn start_in(folder: &Path, overrides: &str, loader: Loader) -> Result<Harness, StartupError> {
+/// `engines`: a [`Loader`] of embeddings, or that and a reranker.
+pub async fn start_in(folder: &Path, overrides: &str, engines: impl Into<Engines>) -> Result<Harness, StartupError> {
+    let (program, engines) = (PathBuf::from(env!("CARGO_BIN_EXE_memory-svc")), engines.into());
     let overrides = format!("[memory]\npath = {:?}\n{overrides}", folder.to_str().unwrap());
-    let build = |config: Config, context: Context| {
-        memory_svc::assemble(config, context, loader, PathBuf::from(env!("CARGO_BIN_EXE_memory-svc")))
-    };
+    let build = |config: Config, context: Context| memory_svc::assemble(config, context, engines, program);
     Harness::start(DEFINITION, &overrides, build).await
 }
 
@@ -281,6 +281,36 @@ impl Client {
                         steps,
                     });
                 }
+            }
+        }
+        panic!("the stream ended without `done`");
+    }
+
+    /// An exported file, and what was said of it.
+    pub async fn export(&self) -> Result<(Vec<u8>, ExportDone), Status> {
+        let request = self.request(ExportRequest {});
+        let mut answers = self.inner.clone().export(request).await?.into_inner();
+        let mut file = Vec::new();
+        while let Some(answer) = answers.message().await? {
+            match answer.payload.expect("an answer has a payload") {
+                export_response::Payload::Progress(_) => {}
+                export_response::Payload::Data(piece) => file.extend(piece),
+                export_response::Payload::Done(done) => return Ok((file, done)),
+            }
+        }
+        panic!("the stream ended without `done`");
+    }
+
+    pub async fn import(&self, file: &[u8]) -> Result<ImportDone, Status> {
+        let pieces: Vec<ImportRequest> = file
+            .chunks(100_000)
+            .map(|piece| ImportRequest { data: piece.into() })
+            .collect();
+        let request = self.request(tokio_stream::iter(pieces));
+        let mut answers = self.inner.clone().import(request).await?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            if let Some(import_response::Payload::Done(done)) = answer.payload {
+                return Ok(done);
             }
         }
         panic!("the stream ended without `done`");

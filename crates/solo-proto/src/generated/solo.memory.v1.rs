@@ -378,7 +378,8 @@ pub struct Hit {
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
     /// How near it is; higher is nearer. Cosine similarity in dense mode, BM25 in text mode, 0.0 to 1.0 in hybrid mode (1.0:
-    /// the first by meaning and by words); of facts what their age leaves of it.
+    /// the first by meaning and by words). Where a reranker is configured and a text is searched for, in any mode: how well the
+    /// hit answers it, 0.0 to 1.0. Of facts what their age leaves of it.
     #[prost(float, tag = "4")]
     pub score: f32,
     /// How the score came about; unset unless asked for.
@@ -403,7 +404,7 @@ pub struct ScoreParts {
     /// After fusion. Unset: not fused.
     #[prost(float, optional, tag = "3")]
     pub fused: ::core::option::Option<f32>,
-    /// After reranking. Unset: not reranked.
+    /// How well it answers the text that was searched for, as the reranker sees it, 0.0 to 1.0. Unset: not reranked.
     #[prost(float, optional, tag = "4")]
     pub reranked: ::core::option::Option<f32>,
     /// What was left of the score for a fact's age, 0.0 to 1.0. Unset: age plays no part.
@@ -702,6 +703,101 @@ pub struct ListWatchesResponse {
     /// All of them, oldest first.
     #[prost(message, repeated, tag = "1")]
     pub watches: ::prost::alloc::vec::Vec<Watch>,
+}
+/// Asks for an exported file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportRequest {}
+/// How an export is getting on, then its bytes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportResponse {
+    /// Exactly one is set.
+    #[prost(oneof = "export_response::Payload", tags = "1, 2, 3")]
+    pub payload: ::core::option::Option<export_response::Payload>,
+}
+/// Nested message and enum types in `ExportResponse`.
+pub mod export_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Payload {
+        /// How much is written.
+        #[prost(message, tag = "1")]
+        Progress(super::SnapshotProgress),
+        /// A piece of the file, in order.
+        #[prost(bytes, tag = "2")]
+        Data(::prost::alloc::vec::Vec<u8>),
+        /// Last message.
+        #[prost(message, tag = "3")]
+        Done(super::ExportDone),
+    }
+}
+/// How far an export or import has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotProgress {
+    /// Documents done.
+    #[prost(uint64, tag = "1")]
+    pub documents_done: u64,
+    /// Documents in all. 0: not known yet.
+    #[prost(uint64, tag = "2")]
+    pub documents_total: u64,
+}
+/// The file is complete.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExportDone {
+    /// Documents in it.
+    #[prost(uint64, tag = "1")]
+    pub documents: u64,
+    /// Facts in it, every version counted.
+    #[prost(uint64, tag = "2")]
+    pub facts: u64,
+    /// Its length, in bytes.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// Its SHA-256, 32 bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub sha256: ::prost::alloc::vec::Vec<u8>,
+}
+/// A piece of an exported file.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportRequest {
+    /// The piece, in order, at most 1 MiB.
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+/// How an import is getting on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportResponse {
+    /// Exactly one is set.
+    #[prost(oneof = "import_response::Payload", tags = "1, 2")]
+    pub payload: ::core::option::Option<import_response::Payload>,
+}
+/// Nested message and enum types in `ImportResponse`.
+pub mod import_response {
+    /// Exactly one is set.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Payload {
+        /// How much is stored.
+        #[prost(message, tag = "1")]
+        Progress(super::SnapshotProgress),
+        /// Last message.
+        #[prost(message, tag = "2")]
+        Done(super::ImportDone),
+    }
+}
+/// The file is taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ImportDone {
+    /// Documents that were stored.
+    #[prost(uint64, tag = "1")]
+    pub documents: u64,
+    /// Documents that were there, the same or newer.
+    #[prost(uint64, tag = "2")]
+    pub documents_kept: u64,
+    /// Versions of facts that were stored.
+    #[prost(uint64, tag = "3")]
+    pub facts: u64,
+    /// Chunks that were embedded, because the file's vectors are of another model.
+    #[prost(uint64, tag = "4")]
+    pub chunks_embedded: u64,
 }
 /// Asks for the store to be verified.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1350,6 +1446,58 @@ pub mod memory_service_client {
                 .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "Verify"));
             self.inner.unary(req, path, codec).await
         }
+        /// Writes all collections, documents and facts of this principal, as they are at one moment, into one file: a ZIP archive of
+        /// JSON Lines. Watched folders are not in it, for they belong to a machine.
+        pub async fn export(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExportRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ExportResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/solo.memory.v1.MemoryService/Export",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "Export"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Takes an exported file in, for this principal. What is here and newer stays; what is here already is not stored again. A
+        /// file that is damaged is taken in up to the damage, in whole documents; taking it in again goes on where it ended.
+        pub async fn import(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::ImportRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ImportResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/solo.memory.v1.MemoryService/Import",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "Import"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1499,6 +1647,30 @@ pub mod memory_service_server {
             &self,
             request: tonic::Request<super::VerifyRequest>,
         ) -> std::result::Result<tonic::Response<super::VerifyResponse>, tonic::Status>;
+        /// Server streaming response type for the Export method.
+        type ExportStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ExportResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Writes all collections, documents and facts of this principal, as they are at one moment, into one file: a ZIP archive of
+        /// JSON Lines. Watched folders are not in it, for they belong to a machine.
+        async fn export(
+            &self,
+            request: tonic::Request<super::ExportRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ExportStream>, tonic::Status>;
+        /// Server streaming response type for the Import method.
+        type ImportStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ImportResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Takes an exported file in, for this principal. What is here and newer stays; what is here already is not stored again. A
+        /// file that is damaged is taken in up to the damage, in whole documents; taking it in again goes on where it ended.
+        async fn import(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::ImportRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::ImportStream>, tonic::Status>;
     }
     /// Keeps documents and facts.
     #[derive(Debug)]
@@ -2345,6 +2517,100 @@ pub mod memory_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/solo.memory.v1.MemoryService/Export" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExportSvc<T: MemoryService>(pub Arc<T>);
+                    impl<
+                        T: MemoryService,
+                    > tonic::server::ServerStreamingService<super::ExportRequest>
+                    for ExportSvc<T> {
+                        type Response = super::ExportResponse;
+                        type ResponseStream = T::ExportStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExportRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MemoryService>::export(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/solo.memory.v1.MemoryService/Import" => {
+                    #[allow(non_camel_case_types)]
+                    struct ImportSvc<T: MemoryService>(pub Arc<T>);
+                    impl<
+                        T: MemoryService,
+                    > tonic::server::StreamingService<super::ImportRequest>
+                    for ImportSvc<T> {
+                        type Response = super::ImportResponse;
+                        type ResponseStream = T::ImportStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::ImportRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MemoryService>::import(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ImportSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

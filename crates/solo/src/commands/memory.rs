@@ -1,12 +1,12 @@
 //! `solo memory`: looks after what Solo remembers.
 
+mod exchange;
+
 use serde::Serialize;
-use solo_proto::memory::v1::memory_service_client::MemoryServiceClient;
 use solo_proto::memory::v1::{VerifyRequest, VerifyResponse};
 
-use crate::connection;
+use super::memory_service::MemoryService;
 use crate::failure::Failure;
-use crate::services;
 use crate::settings::Settings;
 use crate::terminal::{self, BAD, GOOD, paint};
 
@@ -15,6 +15,10 @@ use crate::terminal::{self, BAD, GOOD, paint};
 pub enum Command {
     /// Hold everything that is stored against the store's own rules
     Verify,
+    /// Write documents and facts into one file: a ZIP archive of JSON Lines; conversations and watched folders stay out
+    Export(exchange::Export),
+    /// Take such a file in; what is here and newer stays
+    Import(exchange::Import),
 }
 
 /// What was found, as programs read it.
@@ -28,23 +32,22 @@ struct Found {
 
 /// Does what was asked for.
 pub async fn run(settings: &Settings, command: &Command) -> Result<(), Failure> {
+    let mut service = MemoryService::connect(settings).await?;
     match command {
-        Command::Verify => verify(settings).await,
+        Command::Verify => verify(settings, &mut service).await,
+        Command::Export(arguments) => exchange::export(settings, &mut service, arguments).await,
+        Command::Import(arguments) => exchange::import(settings, &mut service, arguments).await,
     }
 }
 
-async fn verify(settings: &Settings) -> Result<(), Failure> {
-    let memory = services::parse("memory").map_err(Failure::failed)?;
-    let channel = connection::to(settings, memory).await?;
-    let answer = MemoryServiceClient::new(channel).verify(VerifyRequest {}).await;
+async fn verify(settings: &Settings, service: &mut MemoryService) -> Result<(), Failure> {
+    let answer = service.client.verify(VerifyRequest {}).await;
     let VerifyResponse {
         documents,
         chunks,
         facts,
         problems,
-    } = answer
-        .map_err(|status| Failure::from_status(memory.name, &status))?
-        .into_inner();
+    } = answer.map_err(service.failed())?.into_inner();
     let sound = problems.is_empty();
     if settings.json {
         terminal::json(&Found {

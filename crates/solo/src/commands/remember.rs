@@ -6,19 +6,16 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use solo_proto::memory::v1::memory_service_client::MemoryServiceClient;
 use solo_proto::memory::v1::put_document_request::Payload as Request;
 use solo_proto::memory::v1::put_document_response::Payload;
 use solo_proto::memory::v1::{DocumentHeader, PutDocumentRequest, PutDone};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
-use tonic::transport::Channel;
 use url::Url;
 
+use super::memory_service::MemoryService;
 use super::text_of;
-use crate::connection;
 use crate::failure::Failure;
-use crate::services;
 use crate::settings::Settings;
 use crate::terminal::{self, WARN, paint};
 
@@ -56,25 +53,12 @@ struct Stored {
     warnings: Vec<String>,
 }
 
-/// memory-svc, as this command talks to it.
-struct Service {
-    client: MemoryServiceClient<Channel>,
-    name: &'static str,
-}
-
 /// Stores a note, or documents one after another; the first that fails ends it.
 pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failure> {
-    let memory = services::parse("memory").map_err(Failure::failed)?;
     let header = DocumentHeader {
         collection: arguments.collection.clone(),
         title: arguments.title.clone().unwrap_or_default(),
         ..DocumentHeader::default()
-    };
-    let connect = async || {
-        Ok::<_, Failure>(Service {
-            client: MemoryServiceClient::new(connection::to(settings, memory).await?),
-            name: memory.name,
-        })
     };
     if arguments.file.is_empty() {
         let text = text_of(&arguments.text)?;
@@ -83,10 +67,11 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failu
             ..header
         };
         let pieces: Vec<Vec<u8>> = text.as_bytes().chunks(PIECE).map(<[u8]>::to_vec).collect();
-        let stored = connect().await?.put(header, tokio_stream::iter(pieces), "").await?;
+        let mut service = MemoryService::connect(settings).await?;
+        let stored = put(&mut service, header, tokio_stream::iter(pieces), "").await?;
         return show(settings, &stored);
     }
-    let mut service = connect().await?;
+    let mut service = MemoryService::connect(settings).await?;
     for file in &arguments.file {
         let (uri, content_sha256, pieces) = open(file)?;
         let header = DocumentHeader {
@@ -95,10 +80,12 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failu
             ..header.clone()
         };
         let name = file.display().to_string();
-        let stored = service.put(header, pieces, &name).await.map_err(|failure| Failure {
-            message: format!("{name}: {}", failure.message),
-            ..failure
-        })?;
+        let stored = put(&mut service, header, pieces, &name)
+            .await
+            .map_err(|failure| Failure {
+                message: format!("{name}: {}", failure.message),
+                ..failure
+            })?;
         show(settings, &stored)?;
     }
     Ok(())
@@ -138,62 +125,63 @@ fn open(path: &Path) -> Result<(String, Vec<u8>, impl Stream<Item = Vec<u8>> + S
     Ok((uri.into(), hash.finalize().to_vec(), ReceiverStream::new(receiver)))
 }
 
-impl Service {
-    /// Puts a document; a bar shows how far it is, where a person looks.
-    async fn put(
-        &mut self,
-        header: DocumentHeader,
-        pieces: impl Stream<Item = Vec<u8>> + Send + 'static,
-        name: &str,
-    ) -> Result<Stored, Failure> {
-        let service = self.name;
-        let failed = |status: tonic::Status| Failure::from_status(service, &status);
-        let header = tokio_stream::once(Request::Header(header));
-        let messages = header
-            .chain(pieces.map(Request::Data))
-            .map(|payload| PutDocumentRequest { payload: Some(payload) });
-        let bar = ProgressBar::new(0).with_message(name.to_owned());
-        if let Ok(style) = ProgressStyle::with_template(BAR) {
-            bar.set_style(style.progress_chars("━╸ "));
-        }
-        let mut answers = self.client.put_document(messages).await.map_err(failed)?.into_inner();
-        let mut done = None;
-        while let Some(answer) = answers.message().await.map_err(failed)? {
-            match answer.payload {
-                Some(Payload::Progress(step)) => {
-                    bar.set_length(step.chunks_total.into());
-                    bar.set_position(step.chunks_done.into());
-                }
-                Some(Payload::Done(last)) => done = Some(last),
-                None => {}
-            }
-        }
-        bar.finish_and_clear();
-        let stored = done.and_then(
-            |PutDone {
-                 document,
-                 unchanged,
-                 warnings,
-                 ..
-             }| {
-                let document = document?;
-                Some(Stored {
-                    id: document.id,
-                    title: document.title,
-                    uri: document.uri,
-                    chunks: document.chunks,
-                    unchanged,
-                    warnings,
-                })
-            },
-        );
-        stored.ok_or_else(|| {
-            Failure::failed(format!("{service}: nobody said that it was stored"))
-                .help("`solo logs memory-svc` may say why")
-        })
+/// Puts a document; a bar shows how far it is, where a person looks.
+async fn put(
+    service: &mut MemoryService,
+    header: DocumentHeader,
+    pieces: impl Stream<Item = Vec<u8>> + Send + 'static,
+    name: &str,
+) -> Result<Stored, Failure> {
+    let failed = service.failed();
+    let header = tokio_stream::once(Request::Header(header));
+    let messages = header
+        .chain(pieces.map(Request::Data))
+        .map(|payload| PutDocumentRequest { payload: Some(payload) });
+    let bar = ProgressBar::new(0).with_message(name.to_owned());
+    if let Ok(style) = ProgressStyle::with_template(BAR) {
+        bar.set_style(style.progress_chars("━╸ "));
     }
+    let mut answers = service
+        .client
+        .put_document(messages)
+        .await
+        .map_err(&failed)?
+        .into_inner();
+    let mut done = None;
+    while let Some(answer) = answers.message().await.map_err(&failed)? {
+        match answer.payload {
+            Some(Payload::Progress(step)) => {
+                bar.set_length(step.chunks_total.into());
+                bar.set_position(step.chunks_done.into());
+            }
+            Some(Payload::Done(last)) => done = Some(last),
+            None => {}
+        }
+    }
+    bar.finish_and_clear();
+    let stored = done.and_then(
+        |PutDone {
+             document,
+             unchanged,
+             warnings,
+             ..
+         }| {
+            let document = document?;
+            Some(Stored {
+                id: document.id,
+                title: document.title,
+                uri: document.uri,
+                chunks: document.chunks,
+                unchanged,
+                warnings,
+            })
+        },
+    );
+    stored.ok_or_else(|| {
+        Failure::failed(format!("{}: nobody said that it was stored", service.name))
+            .help("`solo logs memory-svc` may say why")
+    })
 }
-
 fn show(settings: &Settings, stored: &Stored) -> Result<(), Failure> {
     if settings.json {
         return terminal::json(stored);

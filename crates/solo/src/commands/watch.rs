@@ -6,13 +6,10 @@ use std::time::Duration;
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use solo_proto::memory::v1::memory_service_client::MemoryServiceClient;
 use solo_proto::memory::v1::{self as memory, AddWatchRequest, ListWatchesRequest, RemoveWatchRequest, WatchState};
-use tonic::transport::Channel;
 
-use crate::connection;
+use super::memory_service::MemoryService;
 use crate::failure::Failure;
-use crate::services;
 use crate::settings::Settings;
 use crate::terminal::{self, BAD, FAINT, GOOD, STRONG, WARN, paint};
 
@@ -102,36 +99,15 @@ fn state(watch: &memory::Watch) -> (&'static str, anstyle::Style) {
     }
 }
 
-/// memory-svc, as these commands talk to it.
-struct Service {
-    client: MemoryServiceClient<Channel>,
-    name: &'static str,
-}
-
-impl Service {
-    async fn connect(settings: &Settings) -> Result<Self, Failure> {
-        let memory = services::parse("memory").map_err(Failure::failed)?;
-        let channel = connection::to(settings, memory).await?;
-        Ok(Self {
-            client: MemoryServiceClient::new(channel),
-            name: memory.name,
-        })
-    }
-
-    fn failed(&self) -> impl Fn(tonic::Status) -> Failure + use<> {
-        let name = self.name;
-        move |status| Failure::from_status(name, &status)
-    }
-
-    async fn list(&mut self) -> Result<Vec<memory::Watch>, Failure> {
-        let list = self.client.list_watches(ListWatchesRequest {}).await;
-        Ok(list.map_err(self.failed())?.into_inner().watches)
-    }
+/// The watched folders.
+async fn watches(service: &mut MemoryService) -> Result<Vec<memory::Watch>, Failure> {
+    let list = service.client.list_watches(ListWatchesRequest {}).await;
+    Ok(list.map_err(service.failed())?.into_inner().watches)
 }
 
 /// Does what was asked for.
 pub async fn run(settings: &Settings, command: &Command) -> Result<(), Failure> {
-    let mut service = Service::connect(settings).await?;
+    let mut service = MemoryService::connect(settings).await?;
     match command {
         Command::Add {
             folder,
@@ -140,7 +116,7 @@ pub async fn run(settings: &Settings, command: &Command) -> Result<(), Failure> 
         } => add(settings, &mut service, folder, collection, *detach).await,
         Command::Rm { folder, keep } => remove(settings, &mut service, folder, *keep).await,
         Command::List => {
-            let watches = service.list().await?;
+            let watches = watches(&mut service).await?;
             show(settings, &watches)
         }
     }
@@ -148,7 +124,7 @@ pub async fn run(settings: &Settings, command: &Command) -> Result<(), Failure> 
 
 async fn add(
     settings: &Settings,
-    service: &mut Service,
+    service: &mut MemoryService,
     folder: &Path,
     collection: &str,
     detach: bool,
@@ -172,13 +148,13 @@ async fn add(
 
 /// Waits until the folder is taken in, or something is in the way. Whoever does not want to wait presses Ctrl-C; the service
 /// goes on.
-async fn taken_in(service: &mut Service, added: memory::Watch) -> Result<memory::Watch, Failure> {
+async fn taken_in(service: &mut MemoryService, added: memory::Watch) -> Result<memory::Watch, Failure> {
     let bar = ProgressBar::new(0).with_message("Ctrl-C: it goes on without you");
     if let Ok(style) = ProgressStyle::with_template(BAR) {
         bar.set_style(style.progress_chars("━╸ "));
     }
     loop {
-        let watches = service.list().await?;
+        let watches = watches(service).await?;
         let Some(watch) = watches.into_iter().find(|watch| watch.id == added.id) else {
             bar.finish_and_clear();
             return Err(Failure::failed("the watch was removed meanwhile"));
@@ -193,10 +169,10 @@ async fn taken_in(service: &mut Service, added: memory::Watch) -> Result<memory:
     }
 }
 
-async fn remove(settings: &Settings, service: &mut Service, named: &str, keep: bool) -> Result<(), Failure> {
+async fn remove(settings: &Settings, service: &mut MemoryService, named: &str, keep: bool) -> Result<(), Failure> {
     let path = std::path::absolute(named).unwrap_or_default();
     let resolved = path.canonicalize().unwrap_or_else(|_| path.clone());
-    let watches = service.list().await?;
+    let watches = watches(service).await?;
     let is_named = |watch: &&memory::Watch| {
         watch.id == named || Path::new(&watch.path) == path || Path::new(&watch.path) == resolved
     };

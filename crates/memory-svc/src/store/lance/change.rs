@@ -21,21 +21,30 @@ pub(super) struct Change {
 impl Change {
     pub(super) fn new(old: Option<DocumentRow>, draft: DocumentDraft, now: Timestamp) -> Self {
         let before = old.as_ref().map(|old| &old.document);
+        let history = draft.history;
         let new = DocumentRow {
             generation: Uuid::now_v7(),
             document: Document {
-                id: before.map_or_else(Uuid::now_v7, |before| before.id),
+                id: before
+                    .map(|before| before.id)
+                    .or(history.map(|history| history.id))
+                    .unwrap_or_else(Uuid::now_v7),
                 collection: draft.collection,
                 uri: draft.uri.as_str().to_owned(),
                 title: draft.title,
-                media_type: draft.media_type.to_owned(),
-                version: before.map_or(1, |before| before.version.saturating_add(1)),
+                media_type: draft.media_type,
+                version: before
+                    .map_or(1, |before| before.version.saturating_add(1))
+                    .max(history.map_or(1, |history| history.version)),
                 chunks: u32::try_from(draft.chunks.len()).unwrap_or(u32::MAX),
                 bytes: draft.bytes,
                 text_bytes: draft.chunks.last().map_or(0, |chunk| chunk.span.end),
                 content_sha256: draft.content_sha256,
-                created_at: before.map_or(now, |before| before.created_at),
-                updated_at: now,
+                created_at: before
+                    .map(|before| before.created_at)
+                    .or(history.map(|history| history.created_at))
+                    .unwrap_or(now),
+                updated_at: history.map_or(now, |history| history.updated_at),
                 metadata: draft.metadata,
             },
         };

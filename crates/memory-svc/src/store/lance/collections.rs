@@ -117,6 +117,15 @@ impl Inner {
         }))
     }
 
+    /// All of them.
+    pub(super) async fn all_collections(&self, principal: &Principal) -> Result<Vec<Collection>, StoreError> {
+        let all = PageRequest {
+            size: usize::MAX - 1,
+            after: None,
+        };
+        Ok(self.list_collections(principal, &all).await?.items)
+    }
+
     /// Documents and chunks of each collection.
     async fn collection_sizes(&self, principal: &Principal) -> Result<HashMap<String, (u64, u64)>, StoreError> {
         let batches = self

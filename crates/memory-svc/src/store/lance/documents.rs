@@ -1,6 +1,6 @@
 //! Documents: putting, finding, listing, deleting. The order of the steps is explained in [`super`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
@@ -14,7 +14,8 @@ use super::document_rows::{COLUMNS, DocumentRow, document_row, read_document, re
 use super::predicate::Predicate;
 use super::rows::{batch, rows, vectors};
 use super::schema;
-use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, Put, Stored};
+use super::snapshot::{CHUNK_COLUMNS, read_chunk};
+use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, History, Put, Stored};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
 use crate::store::StoreError;
@@ -30,12 +31,18 @@ impl Inner {
     ) -> Result<Vec<Put>, StoreError> {
         let _writing = self.writing.lock().await;
         let mut old = self.rows_of_drafts(principal, &drafts).await?;
+        let taken = self.taken_ids(&drafts).await?;
         let now = now();
         let (mut puts, mut changes) = (Vec::with_capacity(drafts.len()), Vec::new());
-        for draft in drafts {
+        for mut draft in drafts {
             let old = old.remove(&(draft.collection.clone(), draft.uri.as_str().to_owned()));
+            if let Some(history) = &mut draft.history
+                && taken.contains(&history.id)
+            {
+                history.id = Uuid::now_v7();
+            }
             match old {
-                Some(old) if old.document.content_sha256 == draft.content_sha256 => puts.push(Put {
+                Some(old) if stays(&old, &draft) => puts.push(Put {
                     document: old.document,
                     unchanged: true,
                 }),
@@ -81,6 +88,21 @@ impl Inner {
             }
         }
         Ok(found)
+    }
+
+    /// Those of the identifiers that drafts were given elsewhere which somebody has here, whoever it is: identifiers are
+    /// everybody's, and a row of another is not to be replaced.
+    async fn taken_ids(&self, drafts: &[DocumentDraft]) -> Result<HashSet<Uuid>, StoreError> {
+        let ids: Vec<String> = drafts
+            .iter()
+            .filter_map(|draft| Some(draft.history?.id.to_string()))
+            .collect();
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let which = Predicate::of_everybody("id", ids);
+        let batches = self.documents.read(&which, &["id"]).await?;
+        rows(&batches).map(|row| row.id("id")).collect()
     }
 
     /// The three steps of a put.
@@ -193,18 +215,11 @@ impl Inner {
             row => row?,
         };
         let which = Predicate::of(principal).is("generation", &row.generation.to_string());
-        let columns = ["ordinal", "start", "end", "text", "heading", "page", "vector"];
-        let batches = self.chunks.ordered(&which, &columns, "ordinal", true, None).await?;
-        let chunks = rows(&batches).map(|row| {
-            Ok(ChunkDraft {
-                span: row.large("start")?..row.large("end")?,
-                text: row.long_text("text")?.to_owned(),
-                heading: row.text("heading")?.to_owned(),
-                page: row.number("page")?,
-                vector: row.vector()?,
-            })
-        });
-        chunks.collect()
+        let batches = self
+            .chunks
+            .ordered(&which, &CHUNK_COLUMNS, "ordinal", true, None)
+            .await?;
+        rows(&batches).map(read_chunk).collect()
     }
 
     /// A document's row by its identifier.
@@ -345,6 +360,12 @@ impl Inner {
         ];
         batch(schema::chunks(self.dimension), columns)
     }
+}
+
+/// True when what is there needs no replacing: it is the same, or newer than what was elsewhere.
+fn stays(old: &DocumentRow, draft: &DocumentDraft) -> bool {
+    let newer = |history: History| history.updated_at <= old.document.updated_at;
+    old.document.content_sha256 == draft.content_sha256 || draft.history.is_some_and(newer)
 }
 
 /// The present, as precise as it is stored.

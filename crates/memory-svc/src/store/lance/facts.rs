@@ -19,13 +19,13 @@ use crate::names::Principal;
 use crate::page::PageRequest;
 use crate::store::{FactPage, StoreError};
 
-/// A version of a fact with what only the store knows of it.
+/// A version of a fact as a row.
 #[derive(Clone)]
-struct FactRow {
-    row: Uuid,
-    fact: Fact,
-    ended_at: Option<Timestamp>,
-    vector: Vec<f32>,
+pub(super) struct FactRow {
+    pub(super) row: Uuid,
+    pub(super) fact: Fact,
+    pub(super) ended_at: Option<Timestamp>,
+    pub(super) vector: Vec<f32>,
 }
 
 impl FactRow {
@@ -99,12 +99,17 @@ impl Inner {
                 }
             }
         }
-        let rows = self.fact_rows(principal, &written)?;
+        self.write_facts(principal, &written).await?;
+        Ok(answers)
+    }
+
+    /// Writes versions of facts, each in place of its row if there is one. The caller holds the write lock.
+    pub(super) async fn write_facts(&self, principal: &Principal, written: &[FactRow]) -> Result<(), StoreError> {
+        let rows = self.fact_rows(principal, written)?;
         self.facts.upsert("row", vec![rows]).await?;
         self.change_held(|held| {
-            let ended = written.iter().filter(|row| row.ended_at.is_some());
             self.resident
-                .remove_fact_rows(held, principal, ended.map(|row| row.row));
+                .remove_fact_rows(held, principal, written.iter().map(|row| row.row));
             let mut lasting = written.iter().filter(|row| row.ended_at.is_none());
             lasting.all(|row| {
                 self.resident
@@ -112,7 +117,7 @@ impl Inner {
             })
         });
         self.note_write(false);
-        Ok(answers)
+        Ok(())
     }
 
     /// The newest version of each fact that `changes` name.
@@ -129,24 +134,27 @@ impl Inner {
         if ids.is_empty() {
             return Ok(latest);
         }
-        let columns = [&FACT_COLUMNS[..], &["created_at", "ended_at", "vector"]].concat();
-        let batches = self
-            .facts
-            .read(&Predicate::of(principal).any_of("id", ids), &columns)
-            .await?;
-        for row in rows(&batches) {
-            let version = FactRow {
-                row: row.id("row")?,
-                fact: read_fact(row)?,
-                ended_at: row.maybe_time("ended_at")?,
-                vector: row.vector()?,
-            };
+        for version in self.read_fact_rows(&Predicate::of(principal).any_of("id", ids)).await? {
             let newest = latest.entry(version.fact.id).or_insert_with(|| version.clone());
             if newest.fact.version < version.fact.version {
                 *newest = version;
             }
         }
         Ok(latest)
+    }
+
+    pub(super) async fn read_fact_rows(&self, which: &Predicate) -> Result<Vec<FactRow>, StoreError> {
+        let columns = [&FACT_COLUMNS[..], &["created_at", "ended_at", "vector"]].concat();
+        let batches = self.facts.read(which, &columns).await?;
+        let row = |row: Row<'_>| {
+            Ok(FactRow {
+                row: row.id("row")?,
+                fact: read_fact(row)?,
+                ended_at: row.maybe_time("ended_at")?,
+                vector: row.vector()?,
+            })
+        };
+        rows(&batches).map(row).collect()
     }
 
     pub(super) async fn list_facts(

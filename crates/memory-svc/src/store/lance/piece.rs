@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use solo_documents::first_words;
 use uuid::Uuid;
 
 use super::document_rows::read_collection;
 use super::rows::Row;
 use crate::chunk;
-use crate::extract::first_words;
 use crate::fact::Fact;
 use crate::names::CollectionName;
 use crate::query::{Citation, Hit, HitKind, Parts};

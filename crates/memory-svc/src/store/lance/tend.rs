@@ -176,6 +176,7 @@ impl Inner {
     }
 
     pub(super) async fn prune(&self, retain: Duration) -> Result<(), StoreError> {
+        let _nobody_reads = self.reading.write().await;
         let _writing = self.writing.lock().await;
         for table in self.tables() {
             table.prune(retain).await?;

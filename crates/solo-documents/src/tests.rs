@@ -1,4 +1,6 @@
-//! Every format, read in this process; what only the child process adds is tested with it.
+//! Every format, read in this process; what only the child process adds is tested with it, in memory-svc.
+
+mod pdf_fixture;
 
 use std::io::{Cursor, Write};
 
@@ -9,16 +11,12 @@ use super::*;
 
 const LIMIT: usize = 1 << 20;
 
-fn uri(text: &str) -> DocumentUri {
-    DocumentUri::or_note(text).unwrap()
-}
-
 fn read(media_type: MediaType, content: &[u8]) -> Result<Extracted, Refusal> {
     extract(media_type.into(), content.to_vec(), LIMIT)
 }
 
 fn found(declared: &str, name: &str, head: &[u8]) -> Result<MediaType, String> {
-    detect(declared, &uri(name), head)
+    detect(declared, name, head)
         .map(|format| format.media_type)
         .map_err(|refusal| refusal.to_string())
 }
@@ -95,8 +93,14 @@ fn text_is_decoded_as_it_says_or_refused_with_the_place() {
         let refused = text(content).unwrap_err().to_string();
         assert!(refused.contains(told), "{refused}");
     }
-    let latin = detect("text/plain; charset=iso-8859-1", &uri(""), b"").unwrap();
+    let latin = detect("text/plain; charset=iso-8859-1", "", b"").unwrap();
     assert_eq!(extract(latin, b"Gr\xFC\xDFe".to_vec(), LIMIT).unwrap().text, "Grüße");
+}
+
+#[test]
+fn messages_show_little_of_hostile_text() {
+    assert_eq!(shorten("a\nb"), "a\\nb");
+    assert_eq!(shorten(&"x".repeat(500)).chars().count(), 81);
 }
 
 #[test]
@@ -108,7 +112,7 @@ fn a_long_text_is_refused_with_the_limit() {
 #[test]
 fn titles_come_from_the_best_place() {
     let called = |media_type, content: &str, name: &str, given: &str| {
-        title(given, &read(media_type, content.as_bytes()).unwrap(), &uri(name))
+        title(given, &read(media_type, content.as_bytes()).unwrap(), name)
     };
     assert_eq!(called(MediaType::Plain, "x", "", " Given "), "Given");
     assert_eq!(called(MediaType::Markdown, "## B\n# A\n", "file:///n.md", ""), "A");
@@ -117,10 +121,10 @@ fn titles_come_from_the_best_place() {
         "my list.txt"
     );
     assert_eq!(
-        called(MediaType::Plain, "\n My  sister likes tulips. ", "", ""),
+        called(MediaType::Plain, "\n My  sister likes tulips. ", "note:1", ""),
         "My sister likes tulips."
     );
-    let long = called(MediaType::Plain, &"word ".repeat(40), "", "");
+    let long = called(MediaType::Plain, &"word ".repeat(40), "note:1", "");
     assert!(
         long.ends_with("word…") && long.chars().count() <= FIRST_WORDS_CHARS + 1,
         "{long}"
@@ -287,17 +291,19 @@ fn mails_say_who_wrote_what_to_whom() {
 
 #[test]
 fn pdf_pages_and_bookmarks_are_kept() {
-    let file = pdf_fixture::of_pages(
-        &["Alpha stands first.", "", "Gamma is the third page."],
-        &[("Greek", 3)],
-    );
-    let extracted = read(MediaType::Pdf, &file).unwrap();
-    assert_eq!(extracted.text, "Alpha stands first.\n\nGamma is the third page.\n\n");
-    let place = extracted.text.find("Gamma").unwrap();
-    assert_eq!(extracted.outline.page_of(place), 3);
-    assert_eq!(extracted.outline.page_of(0), 1);
-    assert_eq!(headings(&extracted), [(1, "Greek")]);
-    assert_eq!(extracted.title.as_deref(), Some("A made document"));
+    let (lines, bookmarks) = (["Alpha stands first.", "", "Gamma is the third page."], [("Greek", 3)]);
+    for file in [
+        pdf_fixture::of_pages(&lines, &bookmarks),
+        pdf_fixture::packed(&lines, &bookmarks),
+    ] {
+        let extracted = read(MediaType::Pdf, &file).unwrap();
+        assert_eq!(extracted.text, "Alpha stands first.\n\nGamma is the third page.\n\n");
+        let place = extracted.text.find("Gamma").unwrap();
+        assert_eq!(extracted.outline.page_of(place), 3);
+        assert_eq!(extracted.outline.page_of(0), 1);
+        assert_eq!(headings(&extracted), [(1, "Greek")]);
+        assert_eq!(extracted.title.as_deref(), Some("A made document"));
+    }
 }
 
 #[test]
@@ -343,6 +349,3 @@ proptest! {
         }
     }
 }
-
-#[path = "../../tests/it/pdf_fixture.rs"]
-mod pdf_fixture;

@@ -2,8 +2,7 @@
 
 use encoding_rs::Encoding;
 
-use super::{Refusal, last_part};
-use crate::names::{DocumentUri, shorten};
+use super::{Refusal, last_part, shorten};
 
 /// What is understood, as people are told it.
 pub(super) const SUPPORTED: &str =
@@ -70,7 +69,7 @@ impl MediaType {
     }
 
     /// What people call such a document.
-    pub(super) fn what(self) -> &'static str {
+    pub fn what(self) -> &'static str {
         match self {
             Self::Plain => "text",
             Self::Markdown => "Markdown text",
@@ -149,7 +148,10 @@ impl From<MediaType> for Format {
 
 /// Finds the format: what is `declared` (a media type, perhaps with a charset), else what the URI's ending says, else what
 /// the first bytes say.
-pub fn detect(declared: &str, uri: &DocumentUri, head: &[u8]) -> Result<Format, Refusal> {
+///
+/// # Errors
+/// A format that nobody here reads, or a character set that nobody knows.
+pub fn detect(declared: &str, uri: &str, head: &[u8]) -> Result<Format, Refusal> {
     let unsupported = |what: String| Err(Refusal::Unsupported { what });
     let (name, parameters) = declared.split_once(';').unwrap_or((declared, ""));
     let charset = charset(parameters)?;
@@ -161,7 +163,7 @@ pub fn detect(declared: &str, uri: &DocumentUri, head: &[u8]) -> Result<Format, 
             None => unsupported(format!("media type `{}`", shorten(declared))),
         };
     }
-    let extension = extension(uri.as_str());
+    let extension = extension(uri);
     if let Some(media_type) = MediaType::from_extension(&extension) {
         return known(media_type);
     }

@@ -132,3 +132,6 @@ fn setext(body: &str) -> Option<u8> {
 fn bounded(title: &str) -> String {
     title.chars().take(MAX_TITLE_CHARS).collect()
 }
+
+#[cfg(test)]
+mod tests;

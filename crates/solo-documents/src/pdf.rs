@@ -4,8 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pdf_extract::{Document, Object, PlainTextOutput, output_doc_page};
 
-use super::{Bounded, Extracted, Refusal, one_line};
-use crate::chunk::{Heading, Outline};
+use super::{Bounded, Extracted, Heading, Outline, Refusal, one_line};
 
 /// Pages that are named in a warning.
 const NAMED_PAGES: usize = 10;

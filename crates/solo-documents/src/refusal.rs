@@ -109,3 +109,12 @@ impl Refusal {
         }
     }
 }
+
+/// A piece of hostile text that can be shown in a message: escaped, and no longer than 80 characters.
+pub fn shorten(text: &str) -> String {
+    let mut shown: String = text.escape_debug().take(80).collect();
+    if text.escape_debug().nth(80).is_some() {
+        shown.push('…');
+    }
+    shown
+}

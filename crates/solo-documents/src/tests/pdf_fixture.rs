@@ -1,4 +1,4 @@
-//! PDFs, made here.
+//! PDFs, made here. memory-svc's tests have this file, too.
 
 use pdf_extract::content::{Content, Operation};
 use pdf_extract::encryption::{EncryptionState, EncryptionVersion, Permissions};
@@ -7,6 +7,15 @@ use pdf_extract::{Bookmark, Document, Object, Stream, dictionary};
 /// A PDF whose pages hold a line each (none where it is empty), with bookmarks to pages counted from 1.
 pub fn of_pages(lines: &[&str], bookmarks: &[(&str, usize)]) -> Vec<u8> {
     saved(document(lines, bookmarks))
+}
+
+/// The same as newer programs write it: compressed, its objects in a stream, a stream of cross-references for a table.
+pub fn packed(lines: &[&str], bookmarks: &[(&str, usize)]) -> Vec<u8> {
+    let mut document = document(lines, bookmarks);
+    document.compress();
+    let mut bytes = Vec::new();
+    document.save_modern(&mut bytes).expect("memory takes everything");
+    bytes
 }
 
 /// A PDF of one page that opens with a password.

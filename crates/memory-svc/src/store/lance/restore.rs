@@ -1,0 +1,76 @@
+//! Facts of another store, or of this one at another time.
+
+use std::collections::{BTreeMap, HashMap};
+
+use uuid::Uuid;
+
+use super::Inner;
+use super::facts::FactRow;
+use super::predicate::Predicate;
+use crate::fact::FactVersion;
+use crate::names::{CollectionName, Principal};
+use crate::store::StoreError;
+
+impl Inner {
+    /// All versions of facts, those of a fact together and in order.
+    pub(super) async fn fact_versions(&self, which: &Predicate) -> Result<Vec<FactVersion>, StoreError> {
+        let mut rows = self.read_fact_rows(which).await?;
+        rows.sort_by_key(|row| (row.fact.id, row.fact.version));
+        let version = |FactRow {
+                           fact, ended_at, vector, ..
+                       }| FactVersion { fact, ended_at, vector };
+        Ok(rows.into_iter().map(version).collect())
+    }
+
+    /// Takes facts over, each with its whole history. Of a fact that is here, too, the longer history stays; one that says
+    /// word for word what another says is not stored again. How many versions were stored.
+    pub(super) async fn restore_facts(
+        &self,
+        principal: &Principal,
+        versions: Vec<FactVersion>,
+    ) -> Result<u64, StoreError> {
+        let _writing = self.writing.lock().await;
+        let mut here: HashMap<Uuid, HashMap<u32, FactRow>> = HashMap::new();
+        let mut said: HashMap<(CollectionName, String), Uuid> = HashMap::new();
+        for row in self.read_fact_rows(&Predicate::of(principal)).await? {
+            if row.ended_at.is_none() {
+                said.insert((row.fact.collection.clone(), row.fact.text.clone()), row.fact.id);
+            }
+            here.entry(row.fact.id).or_default().insert(row.fact.version, row);
+        }
+        let mut histories: BTreeMap<Uuid, BTreeMap<u32, FactVersion>> = BTreeMap::new();
+        for version in versions {
+            let history = histories.entry(version.fact.id).or_default();
+            history.insert(version.fact.version, version);
+        }
+        let mut written = Vec::new();
+        for (id, history) in histories {
+            let known = here.remove(&id).unwrap_or_default();
+            let newest = history.keys().next_back().copied();
+            let longer = newest > known.keys().copied().max();
+            let is_said = |version: &FactVersion| {
+                let key = (version.fact.collection.clone(), version.fact.text.clone());
+                version.ended_at.is_none() && said.get(&key).is_some_and(|other| *other != id)
+            };
+            if !longer || history.values().any(is_said) {
+                continue;
+            }
+            for (number, FactVersion { fact, ended_at, vector }) in history {
+                self.ensure_collection(principal, &fact.collection).await?;
+                let row = known.get(&number).map_or_else(Uuid::now_v7, |known| known.row);
+                // Only the newest holds, whatever the file says.
+                let ended_at = ended_at.or((Some(number) != newest).then_some(fact.created_at));
+                written.push(FactRow {
+                    row,
+                    fact,
+                    ended_at,
+                    vector,
+                });
+            }
+        }
+        if !written.is_empty() {
+            self.write_facts(principal, &written).await?;
+        }
+        Ok(written.len() as u64)
+    }
+}

@@ -1,0 +1,103 @@
+//! All that somebody has, as it is at one moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_stream::try_stream;
+use futures::TryStreamExt;
+use uuid::Uuid;
+
+use super::Inner;
+use super::document_rows::DocumentRow;
+use super::predicate::Predicate;
+use super::rows::{Row, corrupt, rows};
+use crate::document::{ChunkDraft, Document};
+use crate::names::Principal;
+use crate::store::{Snapshot, StoreError};
+
+/// What a [`ChunkDraft`] is read from.
+pub(super) const CHUNK_COLUMNS: [&str; 7] = ["ordinal", "start", "end", "text", "heading", "page", "vector"];
+
+impl Inner {
+    pub(super) async fn snapshot(self: Arc<Self>, principal: &Principal) -> Result<Snapshot, StoreError> {
+        // While it is held no file of an older state is removed.
+        let reading = Arc::clone(&self.reading).read_owned().await;
+        let everything = Predicate::of(principal);
+        let columns = [&CHUNK_COLUMNS[..], &["generation"]].concat();
+        let (documents, facts, collections, mut chunks) = {
+            let _writing = self.writing.lock().await;
+            (
+                self.document_rows(&everything).await?,
+                self.fact_versions(&everything).await?,
+                self.all_collections(principal).await?,
+                self.chunks.scan(Some(&everything), &columns).await?,
+            )
+        };
+        let count = documents.len() as u64;
+        let mut parts: HashMap<Uuid, Part> = documents.into_iter().map(Part::of).collect();
+        let contents = try_stream! {
+            let _reading = reading;
+            while let Some(batch) = chunks.try_next().await.map_err(self.chunks.failed("read rows"))? {
+                // A generation's rows were appended together, so hardly any part waits for its end.
+                let mut whole = Vec::new();
+                for row in rows(&[batch]) {
+                    let generation = row.id("generation")?;
+                    let Some(part) = parts.get_mut(&generation) else { continue };
+                    if part.add(row)? {
+                        whole.extend(parts.remove(&generation));
+                    }
+                }
+                for part in whole {
+                    yield part.whole();
+                }
+            }
+            if let Some(part) = parts.into_values().next() {
+                Err(corrupt(format!("document {} is not whole", part.document.id)))?;
+            }
+        };
+        Ok(Snapshot {
+            collections,
+            facts,
+            documents: count,
+            contents: Box::pin(contents),
+        })
+    }
+}
+
+/// A document of which some pieces were read.
+struct Part {
+    document: Document,
+    chunks: Vec<(u32, ChunkDraft)>,
+}
+
+impl Part {
+    fn of(row: DocumentRow) -> (Uuid, Self) {
+        let part = Self {
+            document: row.document,
+            chunks: Vec::new(),
+        };
+        (row.generation, part)
+    }
+
+    /// True: that was the last one.
+    fn add(&mut self, row: Row<'_>) -> Result<bool, StoreError> {
+        self.chunks.push((row.number("ordinal")?, read_chunk(row)?));
+        Ok(self.chunks.len() == self.document.chunks as usize)
+    }
+
+    fn whole(mut self) -> (Document, Vec<ChunkDraft>) {
+        self.chunks.sort_by_key(|(ordinal, _)| *ordinal);
+        (self.document, self.chunks.into_iter().map(|(_, chunk)| chunk).collect())
+    }
+}
+
+/// A row's chunk; it has [`CHUNK_COLUMNS`].
+pub(super) fn read_chunk(row: Row<'_>) -> Result<ChunkDraft, StoreError> {
+    Ok(ChunkDraft {
+        span: row.large("start")?..row.large("end")?,
+        text: row.long_text("text")?.to_owned(),
+        heading: row.text("heading")?.to_owned(),
+        page: row.number("page")?,
+        vector: row.vector()?,
+    })
+}
