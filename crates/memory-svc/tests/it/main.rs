@@ -20,7 +20,9 @@ mod pdf_damage;
 #[path = "../../../solo-documents/src/tests/pdf_fixture.rs"]
 mod pdf_fixture;
 mod reading;
+mod reembed;
 mod rerank;
+mod retention;
 mod search;
 mod startup;
 mod support;
