@@ -33,11 +33,11 @@ impl Gauges {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         status.add_queue(move || {
             let taken = all - places.available_permits();
-            QueueStatus {
+            Some(QueueStatus {
                 depth: number(taken.saturating_sub(read.running.load(Ordering::Relaxed))),
                 capacity: number(all - parallel),
                 oldest_ms: 0,
-            }
+            })
         });
         Self { status, totals }
     }

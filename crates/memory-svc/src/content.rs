@@ -47,6 +47,11 @@ impl Incoming {
         self.bytes
     }
 
+    /// True when so many bytes more stay in memory.
+    pub fn stays_in_memory(&self, more: usize) -> bool {
+        self.bytes + more as u64 <= IN_MEMORY as u64
+    }
+
     /// Adds a piece.
     ///
     /// # Errors

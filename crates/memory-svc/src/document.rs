@@ -92,6 +92,12 @@ impl DocumentDraft {
             chunks,
         })
     }
+
+    /// True when it need not take the place of `here`: that is the same, or newer than what this one was elsewhere.
+    pub fn is_stale_beside(&self, here: &Document) -> bool {
+        let older = |history: History| history.updated_at <= here.updated_at;
+        self.content_sha256 == here.content_sha256 || self.history.is_some_and(older)
+    }
 }
 
 /// What a document was in another store, or in this one at another time.

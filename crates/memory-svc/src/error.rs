@@ -78,7 +78,14 @@ pub enum Error {
     NotReembedded {
         /// Why.
         problem: String,
+        /// What kind of failure that is.
+        code: ErrorCode,
     },
+    /// Several services use the store.
+    #[error(
+        "several services share this store, so none can exchange it: export it, and import it into a store of the other model"
+    )]
+    SharedStore,
     /// Work on another thread ended by a panic.
     #[error("{doing} panicked")]
     Panicked {
@@ -107,8 +114,8 @@ impl ServiceError for Error {
             | Self::Spool { .. }
             | Self::Snapshot(SnapshotError::Io(_)) => ErrorCode::ResourceExhausted,
             Self::Snapshot(_) => ErrorCode::InvalidArgument,
-            Self::Model(_) | Self::Reembedding { .. } => ErrorCode::FailedPrecondition,
-            Self::NotReembedded { .. } => ErrorCode::Unavailable,
+            Self::Model(_) | Self::Reembedding { .. } | Self::SharedStore => ErrorCode::FailedPrecondition,
+            Self::NotReembedded { code, .. } => *code,
             Self::Store(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::Embedding(EmbeddingError::Cancelled) | Self::Rerank(RerankError::Cancelled) => ErrorCode::Cancelled,
@@ -132,6 +139,7 @@ impl ServiceError for Error {
             Self::Model(_) => "MODEL_UNAVAILABLE",
             Self::Reembedding { .. } => "REEMBEDDING",
             Self::NotReembedded { .. } => "NOT_REEMBEDDED",
+            Self::SharedStore => "SHARED_STORE",
             Self::Store(error) => error.reason(),
             Self::Worker(error) => error.reason(),
             Self::Embedding(EmbeddingError::Cancelled) | Self::Rerank(RerankError::Cancelled) => "CANCELLED",

@@ -10,6 +10,7 @@ use solo_proto::memory::v1::put_document_request::Payload;
 use solo_proto::memory::v1::*;
 use solo_service::{IntoStatus, RequestContext};
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -392,15 +393,13 @@ impl MemoryService for MemoryGrpc {
         let memory = self.memory.clone();
         Ok(Response::new(Box::pin(async_stream::stream! {
             let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER);
-            let exporting = memory.export(&principal, progress);
-            tokio::pin!(exporting);
-            let exported = loop {
-                tokio::select! {
-                    biased;
-                    Some(step) = steps.recv() => yield Ok(convert::export_progress(step)),
-                    exported = &mut exporting => break exported,
-                }
-            };
+            // A task of its own: a caller that reads slowly must not keep the store from tidying up.
+            let exporting = tokio::spawn(async move { memory.export(&principal, progress).await });
+            let exporting = AbortOnDropHandle::new(exporting);
+            while let Some(step) = steps.recv().await {
+                yield Ok(convert::export_progress(step));
+            }
+            let exported = exporting.await.unwrap_or(Err(Error::Panicked { doing: "exporting" }));
             let mut pieces = match exported {
                 Ok(exported) => send(exported),
                 Err(error) => {
@@ -452,7 +451,12 @@ impl MemoryService for MemoryGrpc {
                 let step = steps.borrow_and_update().clone();
                 let is_last = step.is_last();
                 yield convert::reembedding(step).map_err(IntoStatus::into_status);
-                if is_last || steps.changed().await.is_err() {
+                if is_last {
+                    break;
+                }
+                if steps.changed().await.is_err() {
+                    let doing = "making the vectors anew";
+                    yield Err(Error::Panicked { doing }.into_status());
                     break;
                 }
             }

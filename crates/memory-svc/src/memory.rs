@@ -1,6 +1,8 @@
 //! What the service does, in its own terms: takes documents in, finds them again, keeps facts.
 
+mod copy;
 mod exchange;
+mod import;
 mod ingest;
 mod reembed;
 mod search;
@@ -24,7 +26,8 @@ use crate::figures::Figures;
 use crate::names::Principal;
 use crate::rerank::Rerankings;
 use crate::store::{self, Opened, Place, Store};
-pub use exchange::{Exchanged, Exported, Imported};
+pub use exchange::{Exchanged, Exported};
+pub use import::Imported;
 pub(crate) use ingest::Ready;
 pub use ingest::{Progress, Taken, Upload};
 pub use reembed::Step;
@@ -43,7 +46,8 @@ struct Parts {
     reembedding: Mutex<Option<reembed::Running>>,
     /// Hears of each store that takes another's place.
     stores: watch::Sender<Arc<dyn Store>>,
-    place: Place,
+    /// `None`: no other store can take the place of this one.
+    place: Option<Place>,
     loaders: Loaders,
     /// `None`: hits stay in the order in which they were found.
     rerankings: Option<Rerankings>,
@@ -59,6 +63,8 @@ struct Parts {
 pub(crate) struct Current {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) embeddings: Embeddings,
+    /// The store's.
+    pub(crate) folder: PathBuf,
 }
 
 /// What finds and sorts: the engines in use, and how others are loaded.
@@ -92,7 +98,7 @@ impl Writing<'_> {
 impl Memory {
     /// Puts the parts together.
     pub fn new(opened: Opened, engines: Engines, reader: Reader, config: Config, context: Context) -> Self {
-        let Opened { store, place } = opened;
+        let Opened { store, folder, place } = opened;
         let Engines {
             embeddings,
             loaders,
@@ -101,7 +107,11 @@ impl Memory {
         embeddings.announce(&context.status);
         Self(Arc::new(Parts {
             stores: watch::Sender::new(Arc::clone(&store)),
-            current: RwLock::new(Arc::new(Current { store, embeddings })),
+            current: RwLock::new(Arc::new(Current {
+                store,
+                embeddings,
+                folder,
+            })),
             switching: tokio::sync::RwLock::default(),
             reembedding: Mutex::default(),
             place,

@@ -5,30 +5,35 @@
 //! | `manifest.json` | the only one: what the file is, whose vectors are in it ([`Manifest`]) |
 //! | `collections.jsonl` | a collection ([`CollectionRecord`]) |
 //! | `facts.jsonl` | a version of a fact, those of one fact together ([`FactRecord`]) |
-//! | `documents.jsonl` | a document with its pieces ([`DocumentRecord`]) |
+//! | `documents.jsonl` | a document ([`DocumentRecord`]), or a piece of the one before ([`PieceRecord`]) |
 //!
-//! Times are RFC 3339 in UTC, vectors base64 of little-endian f32. A file may come from anywhere: each line has a longest
-//! length and is checked like a request.
+//! Times are RFC 3339 in UTC, vectors base64 of little-endian f32. A file may come from anywhere: it is read from its beginning
+//! on, in this order, each line has a longest length and is checked like a request, and the archive's own directory at its
+//! end, which may be of any size, is not looked at.
 
 mod records;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zip::read::read_zipfile_from_stream;
 use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipArchive, ZipWriter};
+use zip::{CompressionMethod, ZipWriter};
 
-pub use records::{CollectionRecord, DocumentRecord, FactRecord, Manifest};
+use crate::names::shorten;
+pub use records::{CollectionRecord, DocumentRecord, FactRecord, Manifest, PieceRecord};
 
 const MANIFEST: &str = "manifest.json";
 const COLLECTIONS: &str = "collections.jsonl";
 const FACTS: &str = "facts.jsonl";
 const DOCUMENTS: &str = "documents.jsonl";
-/// Longest line of what is not a document, in bytes.
-const SHORT_LINE: u64 = 1 << 20;
+/// Longest line of what is not a piece, in bytes.
+const SHORT_LINE: u64 = 2 << 20;
+/// How a line of a piece begins: no other may be longer than [`SHORT_LINE`].
+const PIECE: &[u8] = b"{\"piece\":";
 
 /// A thing in a file.
 #[derive(Debug, Clone)]
@@ -39,8 +44,18 @@ pub enum Record {
     Collection(CollectionRecord),
     /// Then these.
     Fact(Box<FactRecord>),
-    /// Then these.
+    /// Then these,
     Document(Box<DocumentRecord>),
+    /// each with its pieces.
+    Piece(PieceRecord),
+}
+
+/// A line of `documents.jsonl`.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DocumentLine<D, P> {
+    Document(D),
+    Piece(P),
 }
 
 /// Why a file could not be written or read.
@@ -97,7 +112,8 @@ impl Writer {
             Record::Manifest(manifest) => self.line(MANIFEST, manifest),
             Record::Collection(collection) => self.line(COLLECTIONS, collection),
             Record::Fact(fact) => self.line(FACTS, fact),
-            Record::Document(document) => self.line(DOCUMENTS, document),
+            Record::Document(document) => self.line(DOCUMENTS, &DocumentLine::<_, ()>::Document(document)),
+            Record::Piece(piece) => self.line(DOCUMENTS, &DocumentLine::<(), _>::Piece(piece)),
         }
     }
 
@@ -138,68 +154,89 @@ fn written(error: ZipError) -> SnapshotError {
     SnapshotError::Io(error.into())
 }
 
-/// Reads a file, record by record, until `take` says that it wants no more. Blocks.
+/// Reads a file, record by record, until `take` says that it wants no more. `longest_piece`: longest line of a piece, in
+/// bytes. Blocks.
 ///
 /// # Errors
 /// A file that is no exported memory, of a newer version, or damaged; what was before the damage was given.
-pub fn read(file: File, longest_line: u64, mut take: impl FnMut(Record) -> bool) -> Result<(), SnapshotError> {
-    let mut archive =
-        ZipArchive::new(BufReader::new(file)).map_err(|error| SnapshotError::Foreign(error.to_string()))?;
+pub fn read(file: File, longest_piece: u64, mut take: impl FnMut(Record) -> bool) -> Result<(), SnapshotError> {
+    let mut file = BufReader::new(file);
     let mut known = false;
-    let manifest = |manifest: Manifest| {
-        known = true;
-        manifest.check()?;
-        Ok(take(Record::Manifest(manifest)))
-    };
-    let more = entry(&mut archive, MANIFEST, SHORT_LINE, manifest)?;
-    if !known {
-        return Err(SnapshotError::Foreign(format!("it has no {MANIFEST}")));
+    loop {
+        let entry = match read_zipfile_from_stream(&mut file) {
+            Ok(Some(entry)) => entry,
+            Ok(None) if known => return Ok(()),
+            Ok(None) => return Err(foreign("it is empty")),
+            Err(error) if known => return Err(damaged("the archive", 0, error.to_string())),
+            Err(error) => return Err(foreign(&format!("it is no ZIP archive ({error})"))),
+        };
+        let name = entry.name().to_owned();
+        let lines = BufReader::new(entry);
+        let more = match name.as_str() {
+            MANIFEST if !known => read_lines(lines, MANIFEST, SHORT_LINE, |manifest: Manifest| {
+                manifest.check()?;
+                known = true;
+                Ok(take(Record::Manifest(manifest)))
+            })?,
+            _ if !known => {
+                return Err(foreign(&format!(
+                    "it begins with {} instead of {MANIFEST}",
+                    shorten(&name)
+                )));
+            }
+            COLLECTIONS => read_lines(lines, COLLECTIONS, SHORT_LINE, |it| Ok(take(Record::Collection(it))))?,
+            FACTS => read_lines(lines, FACTS, SHORT_LINE, |it| Ok(take(Record::Fact(it))))?,
+            DOCUMENTS => read_lines(lines, DOCUMENTS, longest_piece, |line| {
+                Ok(take(match line {
+                    DocumentLine::Document(document) => Record::Document(document),
+                    DocumentLine::Piece(piece) => Record::Piece(piece),
+                }))
+            })?,
+            _ => return Err(foreign(&format!("it has {}", shorten(&name)))),
+        };
+        if !more {
+            return Ok(());
+        }
     }
-    let more = more
-        && entry(&mut archive, COLLECTIONS, SHORT_LINE, |it| {
-            Ok(take(Record::Collection(it)))
-        })?;
-    let more = more && entry(&mut archive, FACTS, SHORT_LINE, |it| Ok(take(Record::Fact(it))))?;
-    let _more = more
-        && entry(&mut archive, DOCUMENTS, longest_line, |it| {
-            Ok(take(Record::Document(it)))
-        })?;
-    Ok(())
 }
 
-/// Reads the lines of an entry, if the archive has it; false: no more is wanted.
-fn entry<T: DeserializeOwned>(
-    archive: &mut ZipArchive<BufReader<File>>,
+/// Reads the lines of an entry; false: no more is wanted.
+fn read_lines<T: DeserializeOwned>(
+    mut lines: impl BufRead,
     name: &'static str,
     longest: u64,
     mut take: impl FnMut(T) -> Result<bool, SnapshotError>,
 ) -> Result<bool, SnapshotError> {
-    let damaged = |line, problem: String| SnapshotError::Damaged {
-        entry: name,
-        line,
-        problem,
-    };
-    let entry = match archive.by_name(name) {
-        Ok(entry) => entry,
-        Err(ZipError::FileNotFound) => return Ok(true),
-        Err(error) => return Err(damaged(1, error.to_string())),
-    };
-    let mut lines = BufReader::new(entry);
     let mut bytes = Vec::new();
     for line in 1.. {
         bytes.clear();
         let read = (&mut lines).take(longest).read_until(b'\n', &mut bytes);
-        match read.map_err(|error| damaged(line, error.to_string()))? as u64 {
-            0 => break,
-            read if read == longest => return Err(damaged(line, format!("it is longer than {longest} bytes"))),
-            _ => {}
+        let read = read.map_err(|error| damaged(name, line, error.to_string()))? as u64;
+        if read == 0 {
+            break;
         }
-        let record = serde_json::from_slice(&bytes).map_err(|error| damaged(line, error.to_string()))?;
+        let most = if bytes.starts_with(PIECE) {
+            longest
+        } else {
+            longest.min(SHORT_LINE)
+        };
+        if read >= most {
+            return Err(damaged(name, line, format!("it is longer than {most} bytes")));
+        }
+        let record = serde_json::from_slice(&bytes).map_err(|error| damaged(name, line, error.to_string()))?;
         if !take(record)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+fn foreign(problem: &str) -> SnapshotError {
+    SnapshotError::Foreign(problem.to_owned())
+}
+
+fn damaged(entry: &'static str, line: u64, problem: String) -> SnapshotError {
+    SnapshotError::Damaged { entry, line, problem }
 }
 
 #[cfg(test)]

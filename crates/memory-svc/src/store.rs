@@ -117,6 +117,16 @@ pub trait Store: Send + Sync + 'static {
     /// All that somebody has, but the watched folders, as it is now.
     async fn snapshot(&self, principal: &Principal) -> Result<Snapshot, StoreError>;
 
+    /// Documents with their pieces; one that is gone, or is being replaced just now, is left out.
+    async fn whole_documents(
+        &self,
+        principal: &Principal,
+        ids: &[Uuid],
+    ) -> Result<Vec<(Document, Vec<ChunkDraft>)>, StoreError>;
+
+    /// All versions of all facts, those of a fact together and in order.
+    async fn fact_histories(&self, principal: &Principal) -> Result<Vec<FactVersion>, StoreError>;
+
     /// Takes facts over from another store, each with all its versions: those that are here, too, stay if they have as many.
     /// How many versions were stored. Documents are taken over by [`Store::put_documents`].
     async fn restore_facts(&self, principal: &Principal, versions: Vec<FactVersion>) -> Result<u64, StoreError>;
@@ -213,8 +223,10 @@ pub struct Backlog {
 pub struct Opened {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// Where it is.
-    pub place: Place,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Where another may take its place; `None`: nowhere.
+    pub place: Option<Place>,
 }
 
 /// The store that the configuration names.
@@ -225,9 +237,14 @@ pub async fn from_config(config: &Config, global: &GlobalConfig, identity: &Iden
     let root = config.folder(global);
     let place = Place::new(root.clone());
     let cannot = |error: std::io::Error| StartupError::other(format!("the store in {}: {error}", root.display()));
-    let store = open(config, &place.current().map_err(cannot)?, identity).await?;
+    let folder = place.current().map_err(cannot)?;
+    let store = open(config, &folder, identity).await?;
     place.remove_others().map_err(cannot)?;
-    Ok(Opened { store, place })
+    Ok(Opened {
+        store,
+        folder,
+        place: Some(place),
+    })
 }
 
 /// The store in a folder.

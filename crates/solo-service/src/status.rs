@@ -35,7 +35,7 @@ struct Facts {
 }
 
 /// Reads a queue when somebody asks.
-type QueueProbe = Box<dyn Fn() -> QueueStatus + Send + Sync>;
+type QueueProbe = Box<dyn Fn() -> Option<QueueStatus> + Send + Sync>;
 
 impl StatusBoard {
     /// An empty board of a service that is starting.
@@ -99,8 +99,8 @@ impl StatusBoard {
         self.facts().gauges.insert(name, (unit, value));
     }
 
-    /// Shows a queue; `probe` reads it when somebody asks.
-    pub fn add_queue(&self, probe: impl Fn() -> QueueStatus + Send + Sync + 'static) {
+    /// Shows a queue; `probe` reads it when somebody asks, until it says that the queue is gone.
+    pub fn add_queue(&self, probe: impl Fn() -> Option<QueueStatus> + Send + Sync + 'static) {
         self.facts().queues.push(Box::new(probe));
     }
 
@@ -117,11 +117,15 @@ impl StatusBoard {
     /// A snapshot, made now. Several queues are shown as one: depths and capacities add up, the oldest job is the oldest.
     pub fn snapshot(&self) -> ServiceStatus {
         let facts = self.facts();
-        let queue = facts.queues.iter().map(|probe| probe()).reduce(|a, b| QueueStatus {
-            depth: a.depth + b.depth,
-            capacity: a.capacity + b.capacity,
-            oldest_ms: a.oldest_ms.max(b.oldest_ms),
-        });
+        let queue = facts
+            .queues
+            .iter()
+            .filter_map(|probe| probe())
+            .reduce(|a, b| QueueStatus {
+                depth: a.depth + b.depth,
+                capacity: a.capacity + b.capacity,
+                oldest_ms: a.oldest_ms.max(b.oldest_ms),
+            });
         ServiceStatus {
             service: self.0.service.into(),
             version: self.0.version.into(),

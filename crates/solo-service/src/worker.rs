@@ -148,14 +148,16 @@ impl<E: 'static> Worker<E> {
         F: FnOnce() -> Result<E, StartupError> + Send + 'static,
     {
         let worker = Self::start_stepping(context, name, capacity, load, |_| false).await?;
-        let probe = Arc::clone(&worker.waiting);
+        // An engine that another took the place of has no queue any more.
+        let probe = Arc::downgrade(&worker.waiting);
         context.status.add_queue(move || {
-            let waiting = probe.lock();
-            QueueStatus {
+            let waiting = probe.upgrade()?;
+            let waiting = waiting.lock();
+            Some(QueueStatus {
                 depth: u32::try_from(waiting.len()).unwrap_or(u32::MAX),
                 capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
                 oldest_ms: waiting.front().map_or(0, |since| since.elapsed().as_millis() as u64),
-            }
+            })
         });
         Ok(worker)
     }

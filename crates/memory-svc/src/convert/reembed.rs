@@ -50,7 +50,7 @@ pub fn reembedding(step: Step) -> Result<ReembedResponse, Error> {
             dimension: u32::try_from(identity.dimension).unwrap_or(u32::MAX),
             embedded,
         }),
-        Step::Failed { problem } => return Err(Error::NotReembedded { problem }),
+        Step::Failed { problem, code } => return Err(Error::NotReembedded { problem, code }),
     };
     Ok(ReembedResponse { payload: Some(payload) })
 }

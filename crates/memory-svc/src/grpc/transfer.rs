@@ -10,7 +10,7 @@ use solo_service::IntoStatus;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-use crate::content::Content;
+use crate::content::{Content, Incoming};
 use crate::convert;
 use crate::error::Error;
 use crate::memory::{Exported, Memory};
@@ -66,16 +66,30 @@ pub(super) async fn receive<M: Piece>(
                 Error::invalid("data", "PIECE_TOO_LARGE", message)
             }
             Ok(data) if incoming.bytes() + data.len() as u64 > limit => too_large(limit),
-            // A write of a mebibyte at most, and mostly to memory.
-            Ok(data) => match incoming.push(&data) {
-                Ok(()) => continue,
-                Err(source) => Error::Spool { source },
+            Ok(data) => match pushed(incoming, data).await? {
+                Ok(longer) => {
+                    incoming = longer;
+                    continue;
+                }
+                Err(source) => return Err(Error::Spool { source }.into_status()),
             },
             Err(error) => error,
         };
         return Err(refused.into_status());
     }
     Ok(incoming.finish())
+}
+
+/// A file and a piece more of it. What does not stay in memory is written by a thread that may wait for the disk.
+async fn pushed(mut incoming: Incoming, data: Vec<u8>) -> Result<std::io::Result<Incoming>, Status> {
+    if incoming.stays_in_memory(data.len()) {
+        return Ok(incoming.push(&data).map(|()| incoming));
+    }
+    let written = tokio::task::spawn_blocking(move || incoming.push(&data).map(|()| incoming));
+    written.await.map_err(|_| {
+        let doing = "keeping a file";
+        Error::Panicked { doing }.into_status()
+    })
 }
 
 /// The pieces of a file and its end, read on a thread of its own, a few pieces ahead.

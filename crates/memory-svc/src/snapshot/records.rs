@@ -22,6 +22,8 @@ pub(super) const VERSION: u32 = 1;
 const MAX_LABEL_BYTES: usize = 4096;
 /// Largest metadata of a document, in bytes of JSON: what it came with and what taking it in added.
 const MAX_METADATA_BYTES: usize = 1 << 20;
+/// Deepest metadata: protocol buffers nest two messages for each level, and decoders stop at a hundred.
+const MAX_METADATA_DEPTH: usize = 30;
 
 /// What a file is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -167,7 +169,7 @@ impl FactRecord {
     }
 }
 
-/// A document.
+/// A document; its pieces follow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DocumentRecord {
     id: Uuid,
@@ -181,30 +183,37 @@ pub struct DocumentRecord {
     metadata: Map<String, Value>,
     created_at: Timestamp,
     updated_at: Timestamp,
-    chunks: Vec<ChunkRecord>,
+    /// How many pieces follow.
+    pub pieces: u32,
 }
 
 /// A piece of a document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct ChunkRecord {
+pub struct PieceRecord {
     start: u64,
     end: u64,
     heading: String,
     page: u32,
-    text: String,
+    /// Its text.
+    pub text: String,
     vector: Vector,
 }
 
-impl From<(Document, Vec<ChunkDraft>)> for DocumentRecord {
-    fn from((document, chunks): (Document, Vec<ChunkDraft>)) -> Self {
-        let chunk = |chunk: ChunkDraft| ChunkRecord {
+impl From<ChunkDraft> for PieceRecord {
+    fn from(chunk: ChunkDraft) -> Self {
+        Self {
             start: chunk.span.start,
             end: chunk.span.end,
             heading: chunk.heading,
             page: chunk.page,
             text: chunk.text,
             vector: Vector(chunk.vector),
-        };
+        }
+    }
+}
+
+impl From<Document> for DocumentRecord {
+    fn from(document: Document) -> Self {
         Self {
             id: document.id,
             collection: document.collection.to_string(),
@@ -217,7 +226,7 @@ impl From<(Document, Vec<ChunkDraft>)> for DocumentRecord {
             metadata: document.metadata,
             created_at: document.created_at,
             updated_at: document.updated_at,
-            chunks: chunks.into_iter().map(chunk).collect(),
+            pieces: document.chunks,
         }
     }
 }
@@ -227,43 +236,37 @@ impl DocumentRecord {
     ///
     /// # Errors
     /// What a request would be refused for, and pieces that are not the whole of a text.
-    pub fn checked(self) -> Result<DocumentDraft, Error> {
+    pub fn checked(self, pieces: Vec<PieceRecord>) -> Result<DocumentDraft, Error> {
         let uri = DocumentUri::new(&self.uri, "uri")?;
         for (label, field) in [(&self.title, "title"), (&self.media_type, "media_type")] {
             check_label(label, field)?;
         }
         let mut content_sha256 = [0; 32];
         hex::decode_to_slice(&self.content_sha256, &mut content_sha256).map_err(|error| {
-            Error::invalid(
-                "content_sha256",
-                "BAD_HASH",
-                format!("content_sha256 holds no SHA-256: {error}"),
-            )
+            let message = format!("content_sha256 holds no SHA-256: {error}");
+            Error::invalid("content_sha256", "BAD_HASH", message)
         })?;
         check_metadata(&self.metadata, MAX_METADATA_BYTES, "metadata")?;
-        let mut covered = 0;
-        for (index, chunk) in self.chunks.iter().enumerate() {
-            check_label(&chunk.heading, "heading")?;
-            let length = chunk.end.checked_sub(chunk.start);
-            if chunk.start > covered || length != Some(chunk.text.len() as u64) {
+        check_depth(&self.metadata)?;
+        if pieces.is_empty() || pieces.len() != self.pieces as usize {
+            let message = format!("{} has {} pieces of {}", shorten(&self.uri), pieces.len(), self.pieces);
+            return Err(Error::invalid("pieces", "BAD_PIECES", message));
+        }
+        let mut before: Option<&PieceRecord> = None;
+        for (index, piece) in pieces.iter().enumerate() {
+            check_label(&piece.heading, "heading")?;
+            if !piece.follows(before) {
                 let message = format!("piece {index} of {} does not stand where it says", shorten(&self.uri));
-                return Err(Error::invalid("chunks", "BAD_PIECES", message));
+                return Err(Error::invalid("pieces", "BAD_PIECES", message));
             }
-            covered = covered.max(chunk.end);
+            before = Some(piece);
         }
-        if self.chunks.is_empty() {
-            return Err(Error::invalid(
-                "chunks",
-                "BAD_PIECES",
-                "a document has one piece at least",
-            ));
-        }
-        let chunk = |chunk: ChunkRecord| ChunkDraft {
-            span: chunk.start..chunk.end,
-            text: chunk.text,
-            heading: chunk.heading,
-            page: chunk.page,
-            vector: chunk.vector.0,
+        let chunk = |piece: PieceRecord| ChunkDraft {
+            span: piece.start..piece.end,
+            text: piece.text,
+            heading: piece.heading,
+            page: piece.page,
+            vector: piece.vector.0,
         };
         Ok(DocumentDraft {
             collection: CollectionName::new(&self.collection, "collection")?,
@@ -273,7 +276,7 @@ impl DocumentRecord {
             bytes: self.bytes,
             content_sha256,
             metadata: self.metadata,
-            chunks: self.chunks.into_iter().map(chunk).collect(),
+            chunks: pieces.into_iter().map(chunk).collect(),
             history: Some(History {
                 id: self.id,
                 version: self.version.max(1),
@@ -282,6 +285,45 @@ impl DocumentRecord {
             }),
         })
     }
+}
+
+impl PieceRecord {
+    /// True when it stands where it says: right after the piece `before` or over its end, where both say the same.
+    fn follows(&self, before: Option<&Self>) -> bool {
+        if self.end.checked_sub(self.start) != Some(self.text.len() as u64) {
+            return false;
+        }
+        let Some(before) = before else { return self.start == 0 };
+        if self.start < before.start || self.end < before.end || self.start > before.end {
+            return false;
+        }
+        let (skipped, shared) = ((self.start - before.start) as usize, (before.end - self.start) as usize);
+        match (before.text.get(skipped..), self.text.get(..shared)) {
+            (Some(end), Some(beginning)) => end == beginning,
+            // The middle of a character.
+            _ => false,
+        }
+    }
+}
+
+/// Refuses metadata that is so deep that clients could not decode it.
+fn check_depth(metadata: &Map<String, Value>) -> Result<(), Error> {
+    let mut level: Vec<&Value> = metadata.values().collect();
+    for _ in 0..MAX_METADATA_DEPTH {
+        let inside = level.into_iter().flat_map(|value| -> Vec<&Value> {
+            match value {
+                Value::Array(items) => items.iter().collect(),
+                Value::Object(items) => items.values().collect(),
+                _ => Vec::new(),
+            }
+        });
+        level = inside.collect();
+        if level.is_empty() {
+            return Ok(());
+        }
+    }
+    let message = format!("the metadata is deeper than {MAX_METADATA_DEPTH} levels");
+    Err(Error::invalid("metadata", "METADATA_TOO_DEEP", message))
 }
 
 fn check_label(label: &str, field: &'static str) -> Result<(), Error> {

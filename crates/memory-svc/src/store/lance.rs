@@ -67,6 +67,7 @@ use crate::query::{Found, Query};
 use crate::retention::Limits;
 use crate::watch::Watch;
 pub use index::Indexing;
+use predicate::Predicate;
 use resident::Resident;
 use table::Table;
 
@@ -344,6 +345,18 @@ impl Store for LanceStore {
 
     async fn snapshot(&self, principal: &Principal) -> Result<Snapshot, StoreError> {
         Arc::clone(&self.inner).snapshot(principal).await
+    }
+
+    async fn whole_documents(
+        &self,
+        principal: &Principal,
+        ids: &[Uuid],
+    ) -> Result<Vec<(Document, Vec<ChunkDraft>)>, StoreError> {
+        self.inner.whole_documents(principal, ids).await
+    }
+
+    async fn fact_histories(&self, principal: &Principal) -> Result<Vec<FactVersion>, StoreError> {
+        self.inner.fact_versions(&Predicate::of(principal)).await
     }
 
     async fn restore_facts(&self, principal: &Principal, versions: Vec<FactVersion>) -> Result<u64, StoreError> {

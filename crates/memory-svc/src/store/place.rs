@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::embedding::Identity;
 
@@ -12,16 +13,21 @@ const POINTER: &str = "current";
 /// How the names of inner folders begin.
 const INNER: &str = "vectors-";
 
-/// The folder of all stores, of which one counts.
+/// The folder of all stores, of which one counts. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Place {
     root: PathBuf,
+    /// Held while it changes which folders there are.
+    changing: Arc<Mutex<()>>,
 }
 
 impl Place {
     /// Stores in `root`.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self {
+            root,
+            changing: Arc::default(),
+        }
     }
 
     /// The folder that counts.
@@ -49,31 +55,61 @@ impl Place {
     /// # Errors
     /// A full disk: then the other one still counts.
     pub fn switch(&self, folder: &Path) -> io::Result<()> {
+        let _changing = self.changing();
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let mut pointer = tempfile::NamedTempFile::new_in(&self.root)?;
         pointer.write_all(name.as_bytes())?;
         pointer.as_file().sync_all()?;
         pointer.persist(self.root.join(POINTER)).map_err(|error| error.error)?;
-        // The new name itself must be on the disk.
-        std::fs::File::open(&self.root)?.sync_all()
+        // From here on it counts. That a power cut does not take it back is worth trying, and no reason to fail.
+        #[cfg(unix)]
+        if let Err(error) = std::fs::File::open(&self.root).and_then(|root| root.sync_all()) {
+            tracing::warn!(%error, "which store counts may not be on the disk yet");
+        }
+        Ok(())
     }
 
-    /// Removes the tables of the folders that do not count: what another model's vectors took the place of, and what an
-    /// interrupted attempt left. Nobody may have them open.
+    /// Removes the tables of a folder that nobody has open, unless it is the one that counts.
     ///
     /// # Errors
-    /// When one cannot be removed.
+    /// When something cannot be removed.
+    pub fn retire(&self, folder: &Path) -> io::Result<()> {
+        let _changing = self.changing();
+        if folder == self.current()? {
+            return Ok(());
+        }
+        if folder != self.root {
+            return std::fs::remove_dir_all(folder);
+        }
+        self.remove(|name| name.ends_with(".lance"))
+    }
+
+    /// Removes the tables of all folders but the one that counts: what a process that died did not. Before anything is opened.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
     pub fn remove_others(&self) -> io::Result<()> {
+        let _changing = self.changing();
         let current = self.current()?;
+        let (is_root, counts) = (current == self.root, current.file_name());
+        self.remove(|name| {
+            let is_table = !is_root && name.ends_with(".lance");
+            is_table || (is_inner(name) && counts.is_none_or(|counts| counts != name))
+        })
+    }
+
+    fn remove(&self, which: impl Fn(&str) -> bool) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.root)? {
             let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_table = current != self.root && name.ends_with(".lance");
-            if path != current && (is_inner(name) || is_table) {
+            if path.file_name().and_then(|name| name.to_str()).is_some_and(&which) {
                 std::fs::remove_dir_all(&path)?;
             }
         }
         Ok(())
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,30 +128,47 @@ mod tests {
         }
     }
 
+    fn there(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
     #[test]
-    fn one_folder_counts_and_the_others_go() {
+    fn one_folder_counts_and_the_others_go_when_they_are_told_to() {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::new(folder.path().to_owned());
         assert_eq!(place.current().unwrap(), folder.path());
         let (next, other) = (place.for_model(&identity("a/b")), place.for_model(&identity("c")));
-        assert_eq!(next.file_name().unwrap(), "vectors-a_b-384");
-        for made in [&next, &other, &folder.path().join("chunks.lance")] {
-            std::fs::create_dir(made).unwrap();
-        }
+        let make = || {
+            for made in [&next, &other, &folder.path().join("chunks.lance")] {
+                std::fs::create_dir_all(made).unwrap();
+            }
+        };
+        make();
+        place.retire(folder.path()).unwrap();
+        assert_eq!(there(folder.path()).len(), 3, "what counts stays");
         place.remove_others().unwrap();
-        assert!(!next.exists() && !other.exists() && folder.path().join("chunks.lance").exists());
-        std::fs::create_dir(&next).unwrap();
-        std::fs::create_dir(&other).unwrap();
+        assert_eq!(there(folder.path()), ["chunks.lance"]);
+        make();
         place.switch(&next).unwrap();
         assert_eq!(place.current().unwrap(), next);
+        place.retire(folder.path()).unwrap();
+        assert_eq!(
+            there(folder.path()),
+            ["current", "vectors-a_b-384", "vectors-c-384"],
+            "another attempt stays"
+        );
+        place.retire(&next).unwrap();
+        place.retire(&other).unwrap();
+        assert_eq!(there(folder.path()), ["current", "vectors-a_b-384"]);
+        make();
         std::fs::write(folder.path().join("solo.lock"), "").unwrap();
         place.remove_others().unwrap();
-        let mut left: Vec<_> = std::fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
-        left.sort();
-        assert_eq!(left, ["current", "solo.lock", "vectors-a_b-384"]);
+        assert_eq!(there(folder.path()), ["current", "solo.lock", "vectors-a_b-384"]);
     }
 
     #[test]

@@ -150,6 +150,7 @@ async fn what_is_taken_in_for_one_touches_nothing_of_another() {
         his.iter().all(|id| !hers.contains(id)),
         "identifiers that are hers are not given again"
     );
+    assert_sound(&fixture.client).await;
     bob.put("file:///long.md", "something else").await;
     bob.forget(ForgetRequest {
         selector: Some(forget_request::Selector::Everything(true)),
@@ -198,11 +199,11 @@ async fn vectors_of_another_model_are_made_anew() {
 
 fn without_vectors(lines: &str) -> String {
     let line = |line: &str| {
-        let mut document: serde_json::Value = serde_json::from_str(line).unwrap();
-        for chunk in document["chunks"].as_array_mut().unwrap() {
-            chunk["vector"] = "AACAPw==".into();
+        let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(piece) = record.get_mut("piece") {
+            piece["vector"] = "AACAPw==".into();
         }
-        format!("{document}\n")
+        format!("{record}\n")
     };
     lines.lines().map(line).collect()
 }
@@ -213,20 +214,30 @@ async fn a_damaged_file_is_refused_and_what_was_whole_is_kept() {
     fill(&old.client).await;
     let (file, _) = old.client.export().await.unwrap();
     let new = start().await;
-    let half = new.client.import(&file[..file.len() / 2]).await;
-    let told = refused(half, ErrorCode::InvalidArgument, "BAD_SNAPSHOT");
+    let strange = new
+        .client
+        .import(b"nothing of the kind, though it is long enough")
+        .await;
+    let told = refused(strange, ErrorCode::InvalidArgument, "BAD_SNAPSHOT");
     assert!(told.contains("no exported memory"), "{told}");
-    assert!(new.client.documents().await.is_empty());
+    let half = new.client.import(&file[..file.len() / 2]).await;
+    refused(half, ErrorCode::InvalidArgument, "BAD_SNAPSHOT");
+    assert!(new.client.documents().await.len() < 2);
 
-    // The second document's line is cut.
-    let cut = changed(&file, "documents.jsonl", |it| it[..it.len() - 30].to_owned());
-    let told = refused(
-        new.client.import(&cut).await,
-        ErrorCode::InvalidArgument,
-        "BAD_SNAPSHOT",
-    );
-    assert!(told.contains("documents.jsonl, line 2"), "{told}");
-    assert_eq!(new.client.documents().await.len(), 1);
+    // The last piece of the second document is cut, then missing.
+    let cut = |it: &str| it[..it.len() - 30].to_owned();
+    let missing = |it: &str| it[..=it.trim_end().rfind('\n').unwrap()].to_owned();
+    for file in [
+        changed(&file, "documents.jsonl", cut),
+        changed(&file, "documents.jsonl", missing),
+    ] {
+        refused(
+            new.client.import(&file).await,
+            ErrorCode::InvalidArgument,
+            "BAD_SNAPSHOT",
+        );
+        assert_eq!(new.client.documents().await.len(), 1, "the first one is whole");
+    }
     let short = changed(&file, "documents.jsonl", without_vectors);
     refused(
         new.client.import(&short).await,
@@ -236,6 +247,70 @@ async fn a_damaged_file_is_refused_and_what_was_whole_is_kept() {
     assert_sound(&new.client).await;
     new.client.import(&file).await.unwrap();
     assert_eq!(seen(&new.client).await, seen(&old.client).await);
+}
+
+#[tokio::test]
+async fn two_documents_of_a_file_never_share_an_identifier() {
+    let old = start().await;
+    old.client.put("file:///a.txt", "the first text").await;
+    old.client.put("file:///b.txt", "the second text").await;
+    let (file, _) = old.client.export().await.unwrap();
+    let id = old.client.documents().await.remove(0).id;
+    let file = changed(&file, "documents.jsonl", |it| {
+        let line = |line: &str| {
+            let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
+            if let Some(document) = record.get_mut("document") {
+                document["id"] = id.clone().into();
+            }
+            format!("{record}\n")
+        };
+        it.lines().map(line).collect()
+    });
+    let new = start().await;
+    new.client.import(&file).await.unwrap();
+    new.client.put("file:///a.txt", "another first text").await;
+    let documents = new.client.documents().await;
+    let mut texts = Vec::new();
+    for document in &documents {
+        texts.push(new.client.text_of(&document.id).await.unwrap());
+    }
+    texts.sort();
+    assert_eq!(texts, ["another first text", "the second text"]);
+    assert_sound(&new.client).await;
+}
+
+#[tokio::test]
+async fn a_fact_holds_in_one_version_whatever_history_a_file_has() {
+    let old = start().await;
+    let first = learn(&old.client, Change::Add(fact("lives in Bern"))).await;
+    let (file, _) = old.client.export().await.unwrap();
+    let new = start().await;
+    new.client.import(&file).await.unwrap();
+    let supersede = SupersedeFact {
+        id: first.id,
+        expected_version: 1,
+        fact: Some(fact("lives in Basel")),
+    };
+    learn(&old.client, Change::Supersede(supersede)).await;
+    let (file, _) = old.client.export().await.unwrap();
+    // What the fact was before has left there.
+    let file = changed(&file, "facts.jsonl", |it| {
+        it.lines()
+            .filter(|line| line.contains("Basel"))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    });
+    new.client.import(&file).await.unwrap();
+    let holding: Vec<String> = new
+        .client
+        .facts(false)
+        .await
+        .into_iter()
+        .map(|fact| fact.text)
+        .collect();
+    assert_eq!(holding, ["lives in Basel"]);
+    assert_eq!(new.client.facts(true).await.len(), 2);
+    assert_sound(&new.client).await;
 }
 
 #[tokio::test]

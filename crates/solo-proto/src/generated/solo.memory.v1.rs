@@ -710,10 +710,10 @@ pub struct ReembedRequest {
     /// An installed embedding model.
     #[prost(string, tag = "1")]
     pub model: ::prost::alloc::string::String,
-    /// Engine that runs it: "onnx" or "candle". Empty: the configured one.
+    /// Engine that runs it: "onnx" or "candle". Empty: the one that was configured when the service started.
     #[prost(string, tag = "2")]
     pub engine: ::prost::alloc::string::String,
-    /// For the engine "onnx": the installed model that is `model` as a graph. Empty: the configured one.
+    /// For the engine "onnx": the installed model that is `model` as a graph. Empty: the one that was configured likewise.
     #[prost(string, tag = "3")]
     pub weights: ::prost::alloc::string::String,
 }
@@ -1528,8 +1528,9 @@ pub mod memory_service_client {
                 .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "Export"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Takes an exported file in, for this principal. What is here and newer stays; what is here already is not stored again. A
-        /// file that is damaged is taken in up to the damage, in whole documents; taking it in again goes on where it ended.
+        /// Takes an exported file in, for this principal. A document that is here and the same or newer stays, and so does a fact
+        /// that has as many versions here. A file that is damaged or cut off is taken in up to there, in whole documents; taking a
+        /// whole one in again stores what is missing.
         pub async fn import(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ImportRequest>,
@@ -1748,8 +1749,9 @@ pub mod memory_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// Takes an exported file in, for this principal. What is here and newer stays; what is here already is not stored again. A
-        /// file that is damaged is taken in up to the damage, in whole documents; taking it in again goes on where it ended.
+        /// Takes an exported file in, for this principal. A document that is here and the same or newer stays, and so does a fact
+        /// that has as many versions here. A file that is damaged or cut off is taken in up to there, in whole documents; taking a
+        /// whole one in again stores what is missing.
         async fn import(
             &self,
             request: tonic::Request<tonic::Streaming<super::ImportRequest>>,

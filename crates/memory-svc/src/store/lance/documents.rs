@@ -15,7 +15,7 @@ use super::predicate::Predicate;
 use super::rows::{batch, rows, vectors};
 use super::schema;
 use super::snapshot::{CHUNK_COLUMNS, read_chunk};
-use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, History, Put, Stored};
+use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, Put, Stored};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
 use crate::store::StoreError;
@@ -31,18 +31,18 @@ impl Inner {
     ) -> Result<Vec<Put>, StoreError> {
         let _writing = self.writing.lock().await;
         let mut old = self.rows_of_drafts(principal, &drafts).await?;
-        let taken = self.taken_ids(&drafts).await?;
+        let mut taken = self.taken_ids(&drafts).await?;
         let now = now();
         let (mut puts, mut changes) = (Vec::with_capacity(drafts.len()), Vec::new());
         for mut draft in drafts {
             let old = old.remove(&(draft.collection.clone(), draft.uri.as_str().to_owned()));
             if let Some(history) = &mut draft.history
-                && taken.contains(&history.id)
+                && !taken.insert(history.id)
             {
                 history.id = Uuid::now_v7();
             }
             match old {
-                Some(old) if stays(&old, &draft) => puts.push(Put {
+                Some(old) if draft.is_stale_beside(&old.document) => puts.push(Put {
                     document: old.document,
                     unchanged: true,
                 }),
@@ -360,12 +360,6 @@ impl Inner {
         ];
         batch(schema::chunks(self.dimension), columns)
     }
-}
-
-/// True when what is there needs no replacing: it is the same, or newer than what was elsewhere.
-fn stays(old: &DocumentRow, draft: &DocumentDraft) -> bool {
-    let newer = |history: History| history.updated_at <= old.document.updated_at;
-    old.document.content_sha256 == draft.content_sha256 || draft.history.is_some_and(newer)
 }
 
 /// The present, as precise as it is stored.

@@ -1,5 +1,7 @@
 //! What leaves by itself.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::Inner;
@@ -47,21 +49,23 @@ impl Inner {
         Ok(forgotten)
     }
 
-    /// Deletes versions of facts for good; says how many. The caller holds the write lock.
+    /// Deletes versions of facts for good; says of how many facts. The caller holds the write lock.
     async fn drop_facts(&self, principal: &Principal, which: &Predicate) -> Result<u64, StoreError> {
-        let batches = self.facts.read(which, &["row"]).await?;
-        let found: Result<Vec<Uuid>, _> = rows(&batches).map(|row| row.id("row")).collect();
-        let found = found?;
-        if found.is_empty() {
+        let batches = self.facts.read(which, &["row", "id"]).await?;
+        let (mut gone, mut facts) = (Vec::new(), HashSet::new());
+        for row in rows(&batches) {
+            gone.push(row.id("row")?);
+            facts.insert(row.id("id")?);
+        }
+        if gone.is_empty() {
             return Ok(0);
         }
         self.facts.delete(which).await?;
-        let count = found.len() as u64;
         self.change_held(|held| {
-            self.resident.remove_fact_rows(held, principal, found.into_iter());
+            self.resident.remove_fact_rows(held, principal, gone.into_iter());
             true
         });
         self.note_write(true);
-        Ok(count)
+        Ok(facts.len() as u64)
     }
 }

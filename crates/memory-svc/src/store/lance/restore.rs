@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use uuid::Uuid;
+use jiff::Timestamp;
+use uuid::{NoContext, Uuid};
 
 use super::Inner;
 use super::facts::FactRow;
@@ -41,14 +42,16 @@ impl Inner {
         }
         let mut written = Vec::new();
         for (id, history) in histories {
-            let known = here.remove(&id).unwrap_or_default();
+            let mut known = here.remove(&id).unwrap_or_default();
             let newest = history.keys().next_back().copied();
             if newest <= known.keys().copied().max() {
                 continue;
             }
             for (number, FactVersion { fact, ended_at, vector }) in history {
                 self.ensure_collection(principal, &fact.collection).await?;
-                let row = known.get(&number).map_or_else(Uuid::now_v7, |known| known.row);
+                let row = known
+                    .remove(&number)
+                    .map_or_else(|| row_of(fact.created_at), |known| known.row);
                 // Only the newest holds, whatever the file says.
                 let ended_at = ended_at.or((Some(number) != newest).then_some(fact.created_at));
                 written.push(FactRow {
@@ -58,10 +61,23 @@ impl Inner {
                     vector,
                 });
             }
+            // What was here and is older does not hold beside it.
+            let ended = known.into_values().filter(|known| known.ended_at.is_none());
+            written.extend(ended.map(|known| FactRow {
+                ended_at: Some(known.fact.created_at),
+                ..known
+            }));
         }
         if !written.is_empty() {
             self.write_facts(principal, &written).await?;
         }
         Ok(written.len() as u64)
     }
+}
+
+/// An identifier for the row of a fact that was stored elsewhere at a time: their order is that of their making.
+fn row_of(created_at: Timestamp) -> Uuid {
+    let seconds = u64::try_from(created_at.as_second()).unwrap_or(0);
+    let nanoseconds = u32::try_from(created_at.subsec_nanosecond()).unwrap_or(0);
+    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, nanoseconds))
 }

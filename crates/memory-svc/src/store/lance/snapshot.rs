@@ -31,6 +31,34 @@ impl Inner {
         Ok(found)
     }
 
+    pub(super) async fn whole_documents(
+        &self,
+        principal: &Principal,
+        ids: &[Uuid],
+    ) -> Result<Vec<(Document, Vec<ChunkDraft>)>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let which = Predicate::of(principal).any_of("id", ids.iter().map(Uuid::to_string));
+        let documents = self.document_rows(&which).await?;
+        let mut parts: HashMap<Uuid, Part> = documents.into_iter().map(Part::of).collect();
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let which = Predicate::of(principal).any_of("generation", parts.keys().map(Uuid::to_string));
+        let columns = [&CHUNK_COLUMNS[..], &["generation"]].concat();
+        let mut whole = Vec::new();
+        for row in rows(&self.chunks.read(&which, &columns).await?) {
+            let generation = row.id("generation")?;
+            if let Some(part) = parts.get_mut(&generation)
+                && part.add(row)?
+            {
+                whole.extend(parts.remove(&generation).map(Part::whole));
+            }
+        }
+        Ok(whole)
+    }
+
     pub(super) async fn snapshot(self: Arc<Self>, principal: &Principal) -> Result<Snapshot, StoreError> {
         // While it is held no file of an older state is removed.
         let reading = Arc::clone(&self.reading).read_owned().await;

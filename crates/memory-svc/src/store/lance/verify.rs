@@ -55,7 +55,10 @@ impl Inner {
             let _writing = self.writing.lock().await;
             let documents = self.documents.scan(None, &columns).await?;
             let chunks = self.chunks.scan(None, &chunk_columns).await?;
-            let facts = self.facts.scan(None, &["row", "id", "version", "ended_at"]).await?;
+            let facts = self
+                .facts
+                .scan(None, &["row", "id", "principal", "version", "ended_at"])
+                .await?;
             let hidden = self.hidden.read().await.clone();
             (documents, chunks, facts, hidden, self.resident.identifiers())
         };
@@ -64,10 +67,13 @@ impl Inner {
         let is_held = held.is_some();
         let (mut held_pieces, mut held_facts) = held.unwrap_or_default();
         let mut promises = HashMap::new();
-        let mut places = HashSet::new();
+        let (mut places, mut ids) = (HashSet::new(), HashSet::new());
         for row in rows(&self.documents.collect(documents).await?) {
             found.documents += 1;
             let id = row.text("id")?;
+            if !ids.insert(id.to_owned()) {
+                problems.add(format!("two documents have the identifier {id}"));
+            }
             let place = ["principal", "collection", "uri"].map(|column| row.text(column).map(str::to_owned));
             let [principal, collection, uri] = place;
             let place = (principal?, collection?, uri?);
@@ -122,13 +128,15 @@ impl Inner {
         for row in rows(&self.facts.collect(facts).await?) {
             found.facts += 1;
             let id = row.id("id")?;
-            if !versions.insert((id, row.number("version")?)) {
+            // Another may have taken a fact over by its identifier.
+            let whose = row.text("principal")?.to_owned();
+            if !versions.insert((whose.clone(), id, row.number("version")?)) {
                 problems.add(format!("fact {id} has a version twice"));
             }
             if row.maybe_time("ended_at")?.is_some() {
                 continue;
             }
-            if !holding.insert(id) {
+            if !holding.insert((whose, id)) {
                 problems.add(format!("fact {id} holds in two versions"));
             }
             if is_held && !held_facts.remove(&row.id("row")?) {

@@ -99,12 +99,19 @@ fn cannot_write(file: &Path, error: &std::io::Error) -> Failure {
     Failure::failed(format!("{} cannot be written: {error}", file.display()))
 }
 
-/// Writes a file.
+/// Writes a file; one that is interrupted leaves nothing.
 pub(super) async fn export(
     settings: &Settings,
     service: &mut MemoryService,
     arguments: &Export,
 ) -> Result<(), Failure> {
+    tokio::select! {
+        done = write(settings, service, arguments) => done,
+        _ = tokio::signal::ctrl_c() => Err(Failure::failed("nothing was exported")),
+    }
+}
+
+async fn write(settings: &Settings, service: &mut MemoryService, arguments: &Export) -> Result<(), Failure> {
     let mut target = Target::open(arguments)?;
     let answers = service.client.export(ExportRequest {}).await;
     let mut answers = answers.map_err(service.failed())?.into_inner();

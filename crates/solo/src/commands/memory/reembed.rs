@@ -40,7 +40,8 @@ pub(super) async fn run(
     };
     let answers = service.client.reembed(request).await;
     let mut answers = answers.map_err(service.failed())?.into_inner();
-    let bar = ProgressBar::new(0).with_message("Ctrl-C: it goes on without you");
+    let bar = ProgressBar::new(0)
+        .with_message("Ctrl-C: it goes on; ask again afterwards, which names the model in the configuration");
     if let Ok(style) = ProgressStyle::with_template(BAR) {
         bar.set_style(style.progress_chars("━╸ "));
     }
@@ -77,8 +78,12 @@ pub(super) async fn run(
             "embedded": done.embedded,
         }));
     }
+    let what = match done.embedded {
+        0 => "all vectors are of".to_owned(),
+        embedded => format!("{embedded} pieces and facts have new vectors, of"),
+    };
     terminal::line(format_args!(
-        "{} pieces and facts have vectors of {} now; memory.embedding in the configuration says so",
-        done.embedded, done.model
+        "{what} {}; memory.embedding in the configuration says so",
+        done.model
     ))
 }
