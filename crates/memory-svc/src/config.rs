@@ -1,14 +1,19 @@
 //! The `[memory]` section, typed; `config.toml` beside `Cargo.toml` holds the commented defaults.
 
+mod checks;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use solo_service::{Faults, GlobalConfig, ServiceConfig};
+use solo_service::{GlobalConfig, StartupError};
 
-use crate::query::{MAX_HITS, Mode};
-use crate::store::lance::Indexing;
+use crate::query::Mode;
+use crate::store::lance::{Indexing, KEPT, Sharing};
+
+/// How the URL of a store in a bucket begins.
+const BUCKET: &str = "s3://";
 
 /// The section as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,8 +23,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What stores.
     pub store: StoreKind,
-    /// The store's folder; empty: `memory` in the data folder.
+    /// The store's folder, or its place in a bucket; empty: `memory` in the data folder.
     pub path: String,
+    /// Whether other processes have the store open, too.
+    pub shared: bool,
+    /// What others wrote to a shared store is seen after so many milliseconds at the latest.
+    pub refresh_ms: u64,
+    /// The bucket that the store is in.
+    pub s3: S3Config,
     /// CPU threads for embeddings, and as many for reranking; 0: as many as `[global]` allows.
     pub threads: usize,
     /// Texts that may wait to be embedded, and searches that may wait to be reranked.
@@ -52,6 +63,18 @@ pub struct Config {
 pub enum StoreKind {
     /// LanceDB in a folder.
     Lance,
+}
+
+/// `[memory.s3]`: all but the credentials.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// The server's URL; empty: Amazon's.
+    pub endpoint: String,
+    /// The bucket's region; empty: what the environment says.
+    pub region: String,
+    /// Whether the endpoint may be spoken to without TLS.
+    pub allow_http: bool,
 }
 
 /// Embedding engines.
@@ -188,6 +211,20 @@ pub struct WatchConfig {
     pub settle_ms: u64,
     /// Seconds after which a folder is compared with the store though no change was told.
     pub rescan_s: u64,
+    /// Whether this process, of those that share a store, is the one that keeps watched folders.
+    pub keeper: bool,
+}
+
+impl S3Config {
+    /// As the database names them. What is left out comes from the environment, as do the credentials.
+    fn options(&self) -> Vec<(String, String)> {
+        let given = [("aws_endpoint", &self.endpoint), ("aws_region", &self.region)];
+        let given = given.into_iter().filter(|(_, value)| !value.is_empty());
+        let given = given.map(|(key, value)| (key.to_owned(), value.clone()));
+        given
+            .chain([("allow_http".to_owned(), self.allow_http.to_string())])
+            .collect()
+    }
 }
 
 impl WatchConfig {
@@ -222,9 +259,59 @@ impl UpkeepConfig {
 }
 
 impl Config {
-    /// The store's folder.
+    /// The store's folder, or its URL in a bucket.
     pub fn folder(&self, global: &GlobalConfig) -> PathBuf {
         solo_service::config::path_or(&self.path, || global.data_dir.join("memory"))
+    }
+
+    /// Where documents wait until they are read: a folder of this machine.
+    pub fn spool(&self, global: &GlobalConfig) -> PathBuf {
+        if self.is_in_bucket() {
+            global.data_dir.join("memory")
+        } else {
+            self.folder(global)
+        }
+    }
+
+    /// True: other processes may have the store open, too.
+    pub fn is_shared(&self) -> bool {
+        self.shared || self.is_in_bucket()
+    }
+
+    fn is_in_bucket(&self) -> bool {
+        self.path.starts_with(BUCKET)
+    }
+
+    /// Whether this process keeps watched folders: of those that share a store one does.
+    pub fn keeps_watches(&self) -> bool {
+        self.watch.keeper || !self.is_shared()
+    }
+
+    /// How the store is shared; `None`: it is not.
+    ///
+    /// # Errors
+    /// A place in a bucket, in a build that cannot reach any.
+    pub fn sharing(&self) -> Result<Option<Sharing>, StartupError> {
+        if self.is_in_bucket() && !cfg!(feature = "s3") {
+            return Err(StartupError::Config(format!(
+                "memory.path is {}, and this memory-svc was built without buckets: build it with `--features s3`, or set \
+                 memory.path to a folder",
+                self.path
+            )));
+        }
+        Ok(self.is_shared().then(|| Sharing {
+            refresh: Duration::from_millis(self.refresh_ms),
+            bucket: self.is_in_bucket().then(|| self.s3.options()),
+        }))
+    }
+
+    /// Looking after the store: where several processes have it, the files of older states stay for as long as any write takes.
+    pub fn upkeep(&self) -> UpkeepConfig {
+        let mut upkeep = self.upkeep;
+        if self.is_shared() {
+            upkeep.retain_s = upkeep.retain_s.max(KEPT.as_secs());
+        }
+        upkeep
     }
 
     /// How the store is indexed.
@@ -243,157 +330,5 @@ impl Config {
         } else {
             self.threads
         }
-    }
-}
-
-impl ServiceConfig for Config {
-    fn listen(&self) -> SocketAddr {
-        self.listen
-    }
-
-    fn validate(&self, _: &GlobalConfig, faults: &mut Faults) {
-        let mut check = |ok: bool, key: &str, problem: String| {
-            if !ok {
-                faults.add(key, problem);
-            }
-        };
-        let Self {
-            chunking,
-            embedding,
-            extract,
-            rerank,
-            search,
-            upkeep,
-            watch,
-            ..
-        } = self;
-        let room = embedding.max_tokens.saturating_sub(2);
-        check(
-            (1..=4096).contains(&self.queue),
-            "memory.queue",
-            format!("1 to 4096 is wanted, found {}", self.queue),
-        );
-        check(
-            (1..=1 << 30).contains(&self.max_document_bytes),
-            "memory.max_document_bytes",
-            format!("1 to 1073741824 is wanted, found {}", self.max_document_bytes),
-        );
-        check(
-            (1..=1 << 44).contains(&self.max_import_bytes),
-            "memory.max_import_bytes",
-            format!("1 to 17592186044416 is wanted, found {}", self.max_import_bytes),
-        );
-        check(
-            (1024..=1 << 20).contains(&self.max_passage_bytes),
-            "memory.max_passage_bytes",
-            format!("1024 to 1048576 is wanted, found {}", self.max_passage_bytes),
-        );
-        check(
-            (1024..=1 << 28).contains(&extract.max_text_bytes),
-            "memory.extract.max_text_bytes",
-            format!("1024 to 268435456 is wanted, found {}", extract.max_text_bytes),
-        );
-        check(
-            (64..=65_536).contains(&extract.memory_mb),
-            "memory.extract.memory_mb",
-            format!("64 to 65536 is wanted, found {}", extract.memory_mb),
-        );
-        check(
-            (1..=3600).contains(&extract.timeout_s),
-            "memory.extract.timeout_s",
-            format!("1 to 3600 is wanted, found {}", extract.timeout_s),
-        );
-        check(
-            (1..=64).contains(&extract.processes),
-            "memory.extract.processes",
-            format!("1 to 64 is wanted, found {}", extract.processes),
-        );
-        check(
-            (66..=512).contains(&embedding.max_tokens),
-            "memory.embedding.max_tokens",
-            format!("66 to 512 is wanted, found {}", embedding.max_tokens),
-        );
-        check(
-            (1..=256).contains(&embedding.batch),
-            "memory.embedding.batch",
-            format!("1 to 256 is wanted, found {}", embedding.batch),
-        );
-        check(
-            chunking.tokens >= 64 && chunking.tokens <= room,
-            "memory.chunking.tokens",
-            format!(
-                "64 to {room} (embedding.max_tokens - 2) is wanted, found {}",
-                chunking.tokens
-            ),
-        );
-        check(
-            chunking.overlap <= chunking.tokens / 2,
-            "memory.chunking.overlap",
-            format!(
-                "0 to {} (half of tokens) is wanted, found {}",
-                chunking.tokens / 2,
-                chunking.overlap
-            ),
-        );
-        check(
-            (1..=MAX_HITS).contains(&search.limit),
-            "memory.search.limit",
-            format!("1 to {MAX_HITS} is wanted, found {}", search.limit),
-        );
-        check(
-            (-1.0..=1.0).contains(&search.min_score),
-            "memory.search.min_score",
-            format!("-1.0 to 1.0 is wanted, found {}", search.min_score),
-        );
-        check(
-            (1..=1_000_000).contains(&search.max_query_chars),
-            "memory.search.max_query_chars",
-            format!("1 to 1000000 is wanted, found {}", search.max_query_chars),
-        );
-        check(
-            search.resident_mb <= 1 << 20,
-            "memory.search.resident_mb",
-            format!("0 to 1048576 is wanted, found {}", search.resident_mb),
-        );
-        check(
-            rerank.engine == RerankEngine::None || !rerank.model.trim().is_empty(),
-            "memory.rerank.model",
-            "the folder of a cross-encoder is wanted, found none; engine = \"none\" needs no model".into(),
-        );
-        check(
-            (1..=MAX_HITS).contains(&rerank.candidates),
-            "memory.rerank.candidates",
-            format!("1 to {MAX_HITS} is wanted, found {}", rerank.candidates),
-        );
-        check(
-            (64..=512).contains(&rerank.max_tokens),
-            "memory.rerank.max_tokens",
-            format!("64 to 512 is wanted, found {}", rerank.max_tokens),
-        );
-        check(
-            (10..=600_000).contains(&watch.settle_ms),
-            "memory.watch.settle_ms",
-            format!("10 to 600000 is wanted, found {}", watch.settle_ms),
-        );
-        check(
-            (1..=86_400).contains(&watch.rescan_s),
-            "memory.watch.rescan_s",
-            format!("1 to 86400 is wanted, found {}", watch.rescan_s),
-        );
-        check(
-            upkeep.after_writes >= 1,
-            "memory.upkeep.after_writes",
-            "at least 1 is wanted, found 0".into(),
-        );
-        check(
-            upkeep.index_from >= 1000,
-            "memory.upkeep.index_from",
-            format!("at least 1000 is wanted, found {}", upkeep.index_from),
-        );
-        check(
-            (1..=86_400).contains(&upkeep.retain_s),
-            "memory.upkeep.retain_s",
-            format!("1 to 86400 is wanted, found {}", upkeep.retain_s),
-        );
     }
 }

@@ -33,6 +33,12 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
+    /// Another process keeps watched folders.
+    #[error(
+        "this memory-svc shares its store and does not keep watched folders: set memory.watch.keeper = true for one of those \
+         that share it, and watch there"
+    )]
+    WatchesElsewhere,
     /// An exported file.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -92,6 +98,7 @@ impl ServiceError for Error {
             | Self::Spool { .. }
             | Self::Snapshot(SnapshotError::Io(_)) => ErrorCode::ResourceExhausted,
             Self::Snapshot(_) => ErrorCode::InvalidArgument,
+            Self::WatchesElsewhere => ErrorCode::FailedPrecondition,
             Self::Store(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::Embedding(EmbeddingError::Cancelled) | Self::Rerank(RerankError::Cancelled) => ErrorCode::Cancelled,
@@ -109,6 +116,7 @@ impl ServiceError for Error {
             Self::Reader { .. } => "READER_FAILED",
             Self::Spool { .. } | Self::Snapshot(SnapshotError::Io(_)) => "DISK_FULL",
             Self::ImportTooLarge { .. } => "IMPORT_TOO_LARGE",
+            Self::WatchesElsewhere => "WATCHES_ELSEWHERE",
             Self::Snapshot(SnapshotError::Newer { .. }) => "NEWER_VERSION",
             Self::Snapshot(_) => "BAD_SNAPSHOT",
             Self::DocumentTooLarge { .. } => "DOCUMENT_TOO_LARGE",
@@ -133,6 +141,7 @@ impl ServiceError for Error {
     fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Worker(error) => error.retry_after(),
+            Self::Store(error) => error.retry_after(),
             _ => None,
         }
     }

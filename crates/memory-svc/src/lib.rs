@@ -118,7 +118,7 @@ pub async fn assemble(
     let store = store::from_config(&config, &context.global, embeddings.identity()).await?;
     let figures = Figures::new(context.status.clone());
     figures.counts(store.statistics().await.map_err(StartupError::other)?);
-    let upkeep = upkeep::run(Arc::clone(&store), config.upkeep, context.shutdown.clone());
+    let upkeep = upkeep::run(Arc::clone(&store), config.upkeep(), context.shutdown.clone());
     let max_message_bytes = context.global.max_message_bytes;
     let reader = Reader::new(program, config.extract);
     let memory = Memory::new(store, embeddings, rerankings, reader, config, figures, &context);

@@ -62,7 +62,7 @@ impl Memory {
             embeddings,
             rerankings,
             reader,
-            spool: config.folder(&context.global),
+            spool: config.spool(&context.global),
             config,
             figures,
             events: context.events.clone(),

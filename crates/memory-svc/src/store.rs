@@ -23,6 +23,9 @@ use crate::page::{Page, PageRequest};
 use crate::query::{Found, Query};
 use crate::watch::Watch;
 
+/// After this time a write that others were faster than again and again is worth another attempt.
+const BUSY: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Keeps documents and facts. What a method acknowledged survives the death of the process.
 ///
 /// Writes are not cancelled with their caller: once begun, one runs to its end.
@@ -209,9 +212,20 @@ pub async fn from_config(
     identity: &Identity,
 ) -> Result<Arc<dyn Store>, StartupError> {
     match config.store {
-        StoreKind::Lance => Ok(Arc::new(
-            lance::LanceStore::open(&config.folder(global), identity, config.indexing()).await?,
-        )),
+        StoreKind::Lance => {
+            let (path, indexing) = (config.folder(global), config.indexing());
+            let spool = config.spool(global);
+            if spool != path {
+                std::fs::create_dir_all(&spool).map_err(|error| {
+                    StartupError::other(format!("the folder {} cannot be made: {error}", spool.display()))
+                })?;
+            }
+            let opened = match config.sharing()? {
+                Some(sharing) => lance::LanceStore::open_shared(&path, identity, indexing, sharing).await?,
+                None => lance::LanceStore::open(&path, identity, indexing).await?,
+            };
+            Ok(Arc::new(opened))
+        }
     }
 }
 
@@ -266,6 +280,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Other processes wrote to it meanwhile, again and again.
+    #[error("other processes are writing to the store, and nothing was changed: try again in a moment")]
+    Busy,
     /// It holds something that this version did not write.
     #[error("the store holds a row that cannot be read: {problem}")]
     Corrupt {
@@ -291,6 +308,7 @@ impl ServiceError for StoreError {
             Self::CollectionExists { .. } => ErrorCode::AlreadyExists,
             Self::FactChanged { .. } | Self::FactEnded { .. } => ErrorCode::FailedPrecondition,
             Self::DiskFull { .. } => ErrorCode::ResourceExhausted,
+            Self::Busy => ErrorCode::Unavailable,
             Self::Backend { .. } | Self::Corrupt { .. } => ErrorCode::Internal,
         }
     }
@@ -305,8 +323,13 @@ impl ServiceError for StoreError {
             Self::FactChanged { .. } => "FACT_CHANGED",
             Self::FactEnded { .. } => "FACT_ENDED",
             Self::DiskFull { .. } => "DISK_FULL",
+            Self::Busy => "STORE_BUSY",
             Self::Backend { .. } => "STORE_FAILED",
             Self::Corrupt { .. } => "STORE_CORRUPT",
         }
+    }
+
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        matches!(self, Self::Busy).then_some(BUSY)
     }
 }
