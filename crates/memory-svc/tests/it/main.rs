@@ -22,6 +22,7 @@ mod pdf_fixture;
 mod reading;
 mod rerank;
 mod search;
+mod shared;
 mod startup;
 mod support;
 mod two_users;

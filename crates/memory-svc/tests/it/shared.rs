@@ -1,0 +1,482 @@
+//! Two services on one store at once. Whatever they do beside each other, nothing is lost, doubled or undone.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use solo_proto::memory::v1::*;
+use solo_service::ErrorCode;
+use solo_service::testing::Harness;
+use solo_testkit::wait_for;
+use tempfile::TempDir;
+
+use crate::support::*;
+
+const SOON: Duration = Duration::from_secs(30);
+const SHARED: &str = "shared = true\nrefresh_ms = 50\n[memory.upkeep]\nafter_writes = 4\n";
+
+/// Two services on one store.
+pub struct Pair {
+    pub harnesses: Vec<Harness>,
+    pub clients: Vec<Client>,
+    overrides: String,
+    path: PathBuf,
+    _folder: Option<TempDir>,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pair = Self::start_at(folder.path(), SHARED).await;
+        pair._folder = Some(folder);
+        pair
+    }
+
+    /// Both start at once, on a store that is not there yet.
+    pub async fn start_at(path: &Path, overrides: &str) -> Self {
+        let start = || start_in(path, overrides, loader());
+        let (one, two) = tokio::join!(start(), start());
+        let harnesses = vec![one.unwrap(), two.unwrap()];
+        let mut clients = Vec::new();
+        for harness in &harnesses {
+            clients.push(Client::new(harness.channel().await));
+        }
+        Self {
+            harnesses,
+            clients,
+            overrides: overrides.into(),
+            path: path.to_owned(),
+            _folder: None,
+        }
+    }
+
+    /// Stops the second service and starts it again.
+    pub async fn restart_second(&mut self) {
+        self.harnesses.remove(1).stop().await.unwrap();
+        let harness = start_in(&self.path, &self.overrides, loader()).await.unwrap();
+        self.clients[1] = Client::new(harness.channel().await);
+        self.harnesses.push(harness);
+    }
+
+    /// Nothing is missing, twice or left over, whoever looks; no place has two documents.
+    pub async fn assert_sound(&self) {
+        for client in &self.clients {
+            let verified = client.verify(VerifyRequest {}).await.unwrap();
+            assert_eq!(verified.problems, Vec::<String>::new());
+            let documents = client.documents().await;
+            let places: HashSet<_> = documents
+                .iter()
+                .map(|document| (&document.collection, &document.uri))
+                .collect();
+            assert_eq!(places.len(), documents.len(), "a document is there twice");
+        }
+    }
+}
+
+/// Does something again for as long as others are in the way.
+pub async fn insist<T>(mut work: impl AsyncFnMut() -> Result<T, tonic::Status>) -> Result<T, tonic::Status> {
+    loop {
+        match work().await {
+            Err(status) if fault(&status).1 == "STORE_BUSY" => tokio::time::sleep(Duration::from_millis(20)).await,
+            done => return done,
+        }
+    }
+}
+
+async fn put(client: &Client, uri: &str, text: &str) -> Put {
+    let header = DocumentHeader {
+        uri: uri.into(),
+        ..Default::default()
+    };
+    insist(async || client.put_with(header.clone(), text.as_bytes()).await)
+        .await
+        .unwrap()
+}
+
+fn adding(text: &str) -> ApplyFactsRequest {
+    let fact = Fact {
+        text: text.into(),
+        ..Default::default()
+    };
+    let change = Some(fact_change::Change::Add(fact));
+    ApplyFactsRequest {
+        changes: vec![FactChange { change }],
+    }
+}
+
+fn superseding(known: &Fact, text: &str) -> ApplyFactsRequest {
+    let fact = Fact {
+        text: text.into(),
+        ..Default::default()
+    };
+    let supersede = SupersedeFact {
+        id: known.id.clone(),
+        expected_version: known.version,
+        fact: Some(fact),
+    };
+    let change = Some(fact_change::Change::Supersede(supersede));
+    ApplyFactsRequest {
+        changes: vec![FactChange { change }],
+    }
+}
+
+async fn texts(client: &Client) -> BTreeMap<String, String> {
+    let mut texts = BTreeMap::new();
+    for document in client.documents().await {
+        texts.insert(document.uri, client.text_of(&document.id).await.unwrap());
+    }
+    texts
+}
+
+/// What one writes the other finds, replaced and deleted too.
+pub async fn each_sees_the_others_writes(pair: &Pair) {
+    let [one, two] = &pair.clients[..] else { unreachable!() };
+    let first = put(one, "file:///heron", "a heron in the reeds").await.document;
+    assert_eq!(
+        one.find("heron").await[0].text,
+        "a heron in the reeds",
+        "own writes at once"
+    );
+    wait_for("the other's document", SOON, async || {
+        !two.find("heron").await.is_empty()
+    })
+    .await;
+    let second = put(two, "file:///heron", "an owl in the barn").await.document;
+    assert_eq!((&second.id, second.version), (&first.id, 2));
+    let found = two.find("an owl in the barn").await;
+    assert_eq!((found.len(), found[0].text.as_str()), (1, "an owl in the barn"));
+    wait_for("the other's version", SOON, async || {
+        let found = one.find("owl").await;
+        assert_eq!(found.len(), 1, "one version or the other");
+        found[0].text == "an owl in the barn"
+    })
+    .await;
+    one.delete(&[&first.id]).await.unwrap();
+    assert!(one.find("owl").await.is_empty());
+    wait_for("the other's deletion", SOON, async || two.find("owl").await.is_empty()).await;
+}
+
+/// Both put the same documents, others of their own, and delete some, again and again.
+pub async fn both_write(pair: &Pair, rounds: usize) {
+    let write = async |who: usize| {
+        let client = &pair.clients[who];
+        for round in 0..rounds {
+            for uri in 0..3 {
+                put(
+                    client,
+                    &format!("file:///same{uri}"),
+                    &words(&format!("s{uri}w{who}r{round}n"), 300),
+                )
+                .await;
+            }
+            let own = put(
+                client,
+                &format!("file:///own{who}-{round}"),
+                &words(&format!("o{who}r{round}n"), 300),
+            )
+            .await;
+            if round % 3 == 0 {
+                insist(async || client.delete(&[&own.document.id]).await).await.unwrap();
+            }
+            // Readers see one version or the other of each, never both.
+            let found = client.search(query(&format!("s0w0r{round}n0"))).await.unwrap();
+            let mut versions: BTreeMap<String, HashSet<String>> = BTreeMap::new();
+            for hit in &found.hits {
+                let version = hit.text.split('n').next().unwrap_or_default().to_owned();
+                versions.entry(citation(hit).uri.clone()).or_default().insert(version);
+            }
+            assert!(versions.values().all(|versions| versions.len() == 1), "{versions:?}");
+        }
+    };
+    tokio::join!(write(0), write(1));
+    pair.assert_sound().await;
+    let there = texts(&pair.clients[0]).await;
+    assert_eq!(there, texts(&pair.clients[1]).await);
+    let kept = (0..rounds).filter(|round| round % 3 != 0).count();
+    assert_eq!(there.len(), 3 + 2 * kept, "{:?}", there.keys());
+    for uri in 0..3 {
+        let text = &there[&format!("file:///same{uri}")];
+        let last = |who| words(&format!("s{uri}w{who}r{}n", rounds - 1), 300);
+        assert!(*text == last(0) || *text == last(1), "the last of one of both");
+    }
+    // Each put of the same document was one version, none was lost.
+    for document in pair.clients[0].documents().await {
+        if document.uri.contains("same") {
+            assert_eq!(document.version as usize, 2 * rounds, "{}", document.uri);
+        }
+    }
+}
+
+/// Of two that replace one version of a fact one is told that the other was faster.
+pub async fn one_of_two_supersedes(pair: &Pair, rounds: usize) {
+    let [one, two] = &pair.clients[..] else { unreachable!() };
+    one.apply_facts(adding("my dentist is Dr Weber")).await.unwrap();
+    for round in 0..rounds {
+        let known = one.facts(false).await.remove(0);
+        wait_for("the same version", SOON, async || {
+            two.facts(false).await == [known.clone()]
+        })
+        .await;
+        let change = async |client: &Client, name: &str| {
+            let request = superseding(&known, &format!("my dentist is {name} {round}"));
+            insist(async || client.apply_facts(request.clone()).await).await
+        };
+        let (first, second) = tokio::join!(change(one, "Alba"), change(two, "Bert"));
+        let lost = match (first, second) {
+            (Ok(_), Err(lost)) | (Err(lost), Ok(_)) => lost,
+            both => panic!("one wins: {both:?}"),
+        };
+        assert_eq!(fault(&lost), (ErrorCode::FailedPrecondition, "FACT_CHANGED".to_owned()));
+    }
+    pair.assert_sound().await;
+    let facts = one.facts(true).await;
+    assert_eq!(facts.len(), rounds + 1);
+    // Both add at once, and one forgets it all.
+    let (a, b) = tokio::join!(
+        one.apply_facts(adding("I live in Kiel")),
+        two.apply_facts(adding("I sail"))
+    );
+    a.unwrap();
+    b.unwrap();
+    let selector = Some(forget_request::Selector::Everything(true));
+    insist(async || {
+        two.forget(ForgetRequest {
+            selector: selector.clone(),
+        })
+        .await
+    })
+    .await
+    .unwrap();
+    assert!(two.facts(true).await.is_empty());
+    wait_for("nothing is left", SOON, async || {
+        one.facts(true).await.is_empty() && one.documents().await.is_empty()
+    })
+    .await;
+    pair.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_sees_what_the_other_writes() {
+    each_sees_the_others_writes(&Pair::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_write_the_same_documents_at_once() {
+    both_write(&Pair::start().await, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_that_supersede_a_fact_one_wins() {
+    one_of_two_supersedes(&Pair::start().await, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_is_made_once_and_deleted_beside_puts() {
+    let pair = Pair::start().await;
+    let [one, two] = &pair.clients[..] else { unreachable!() };
+    for round in 0..6 {
+        let name = format!("notes{round}");
+        let make = async |client: &Client| {
+            let request = CreateCollectionRequest {
+                name: name.clone(),
+                ..Default::default()
+            };
+            insist(async || client.create_collection(request.clone()).await).await
+        };
+        let (first, second) = tokio::join!(make(one), make(two));
+        assert!(first.is_ok() != second.is_ok(), "one makes it: {first:?} {second:?}");
+        wait_for("the collection", SOON, async || {
+            two.put_in(&name, "file:///a", "text").await.is_ok() && one.put_in(&name, "file:///b", "text").await.is_ok()
+        })
+        .await;
+        let fill = async {
+            let mut n = 0;
+            // Until it is gone.
+            while insist(async || two.put_in(&name, &format!("file:///{n}"), "more text").await)
+                .await
+                .is_ok()
+            {
+                n += 1;
+            }
+        };
+        let delete = async {
+            tokio::time::sleep(Duration::from_millis(30 * round)).await;
+            let request = DeleteCollectionRequest { name: name.clone() };
+            insist(async || one.delete_collection(request.clone()).await)
+                .await
+                .unwrap();
+        };
+        tokio::join!(fill, delete);
+        for client in [one, two] {
+            wait_for("its documents are gone", SOON, async || {
+                client.documents().await.is_empty()
+            })
+            .await;
+        }
+    }
+    pair.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_export_is_taken_in_once_by_both() {
+    let source = start().await;
+    for n in 0..5 {
+        source
+            .client
+            .put(&format!("file:///{n}"), &format!("text number {n}"))
+            .await;
+        source
+            .client
+            .apply_facts(adding(&format!("fact number {n}")))
+            .await
+            .unwrap();
+    }
+    let (file, _) = source.client.export().await.unwrap();
+    let pair = Pair::start().await;
+    let import = async |client: &Client| insist(async || client.import(&file).await).await.unwrap();
+    tokio::join!(import(&pair.clients[0]), import(&pair.clients[1]));
+    pair.assert_sound().await;
+    for client in &pair.clients {
+        assert_eq!((client.documents().await.len(), client.facts(true).await.len()), (5, 5));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_restarts_while_the_other_writes() {
+    let mut pair = Pair::start().await;
+    let one = pair.clients[0].clone();
+    let writing = async {
+        for n in 0..30 {
+            put(&one, &format!("file:///{}", n % 7), &words(&format!("n{n}w"), 250)).await;
+        }
+    };
+    let restarting = async {
+        for n in 0..3 {
+            put(&pair.clients[1], &format!("file:///{n}"), "from the other").await;
+            pair.restart_second().await;
+        }
+    };
+    tokio::join!(writing, restarting);
+    pair.assert_sound().await;
+    assert_eq!(texts(&pair.clients[0]).await.len(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_shares_and_whoever_does_not_refuse_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let alone = start_in(folder.path(), "", loader()).await.unwrap();
+    Client::new(alone.channel().await).put("file:///a", "made alone").await;
+    let refused = start_in(folder.path(), SHARED, loader())
+        .await
+        .err()
+        .expect("it does not start");
+    assert!(refused.to_string().contains("memory.shared = true"), "{refused}");
+    alone.stop().await.unwrap();
+    // What was made alone is shared from now on.
+    let pair = Pair::start_at(folder.path(), SHARED).await;
+    put(&pair.clients[0], "file:///a", "made by one").await;
+    put(&pair.clients[1], "file:///a", "made by two").await;
+    pair.assert_sound().await;
+    let refused = start_in(folder.path(), "", loader())
+        .await
+        .err()
+        .expect("it does not start");
+    assert!(refused.to_string().contains("open in another process"), "{refused}");
+    for harness in pair.harnesses {
+        harness.stop().await.unwrap();
+    }
+    // And alone again.
+    let alone = start_in(folder.path(), "", loader()).await.unwrap();
+    let client = Client::new(alone.channel().await);
+    assert_eq!(client.put("file:///a", "made alone again").await.document.version, 4);
+    assert_eq!(
+        client.verify(VerifyRequest {}).await.unwrap().problems,
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_those_that_share_keeps_watched_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = Pair::start().await;
+    let request = AddWatchRequest {
+        path: folder.path().to_str().unwrap().into(),
+        ..Default::default()
+    };
+    let message = refused(
+        pair.clients[0].add_watch(request).await,
+        ErrorCode::FailedPrecondition,
+        "WATCHES_ELSEWHERE",
+    );
+    assert!(message.contains("memory.watch.keeper = true"), "{message}");
+}
+
+const FOLDER: &str = "SOLO_MEMORY_SHARED_FOLDER";
+
+/// Not a test: puts documents until it is killed, and says so after each acknowledgement.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the process that another test kills"]
+async fn shared_child() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let harness = start_in(folder.as_ref(), SHARED, loader()).await.unwrap();
+    let client = Client::new(harness.channel().await);
+    for n in 0.. {
+        put(
+            &client,
+            &format!("file:///{}", n % 5),
+            &words(&format!("child{n}w"), 300),
+        )
+        .await;
+        put(&client, &format!("file:///child{n}"), &format!("child {n}")).await;
+        let mut out = std::io::stdout();
+        writeln!(out, "\nacknowledged {n}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_is_killed_while_another_writes() {
+    let folder = tempfile::tempdir().unwrap();
+    let harness = start_in(folder.path(), SHARED, loader()).await.unwrap();
+    let client = Client::new(harness.channel().await);
+    let mut acknowledged = 0;
+    for round in 0..2 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "shared::shared_child", "--ignored", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let reading = tokio::task::spawn_blocking(move || {
+            let lines = lines.map_while(Result::ok);
+            let seen = lines
+                .filter(|line| line.starts_with("acknowledged "))
+                .take(5 + round)
+                .count();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            seen
+        });
+        let mut n = 0;
+        while !reading.is_finished() {
+            put(
+                &client,
+                &format!("file:///{}", n % 5),
+                &words(&format!("own{n}r{round}w"), 300),
+            )
+            .await;
+            n += 1;
+        }
+        acknowledged = acknowledged.max(reading.await.unwrap());
+    }
+    let verified = client.verify(VerifyRequest {}).await.unwrap();
+    assert_eq!(verified.problems, Vec::<String>::new());
+    let there = texts(&client).await;
+    for n in 0..acknowledged {
+        assert_eq!(there[&format!("file:///child{n}")], format!("child {n}"));
+    }
+    assert!((0..5).all(|n| there.contains_key(&format!("file:///{n}"))));
+}
