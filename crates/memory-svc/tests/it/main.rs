@@ -21,6 +21,8 @@ mod pdf_damage;
 mod pdf_fixture;
 mod reading;
 mod rerank;
+#[cfg(feature = "s3")]
+mod s3;
 mod search;
 mod shared;
 mod startup;
