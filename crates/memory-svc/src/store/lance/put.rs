@@ -28,7 +28,7 @@ pub(super) enum Slot {
     /// Nothing was decided.
     Draft(DocumentDraft),
     /// It takes another one's place, or none's.
-    Begun(Change),
+    Begun(Box<Change>),
     /// This is the answer.
     Settled(Put),
 }
@@ -52,7 +52,7 @@ impl Slot {
     pub(super) fn put(self) -> Option<Put> {
         match self {
             Self::Settled(put) => Some(put),
-            Self::Begun(change) => Some(put(change)),
+            Self::Begun(change) => Some(put(*change)),
             Self::Draft(_) => None,
         }
     }
@@ -93,7 +93,7 @@ impl Inner {
                     let generation = old.as_ref().map(|old| old.generation);
                     if generation == Some(change.new.generation) {
                         // Its commit was made, and the answer got lost.
-                        decided.push(Slot::Settled(put(change)));
+                        decided.push(Slot::Settled(put(*change)));
                         continue;
                     }
                     let same = generation == change.old.as_ref().map(|old| old.generation);
@@ -266,7 +266,7 @@ fn begin(mut draft: DocumentDraft, old: Option<DocumentRow>, taken: &HashSet<Uui
             document: old.document,
             unchanged: true,
         }),
-        old => Slot::Begun(Change::new(old, draft, now)),
+        old => Slot::Begun(Box::new(Change::new(old, draft, now))),
     }
 }
 
