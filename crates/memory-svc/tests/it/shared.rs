@@ -1,11 +1,16 @@
 //! Two services on one store at once. Whatever they do beside each other, nothing is lost, doubled or undone.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use memory_svc::embedding::Identity;
+use memory_svc::names::{CollectionName, Principal};
+use memory_svc::store::Store;
+use memory_svc::store::lance::{Indexing, LanceStore, Sharing};
 use solo_proto::memory::v1::*;
 use solo_service::ErrorCode;
 use solo_service::testing::Harness;
@@ -158,8 +163,40 @@ pub async fn each_sees_the_others_writes(pair: &Pair) {
     wait_for("the other's deletion", SOON, async || two.find("owl").await.is_empty()).await;
 }
 
-/// Both put the same documents, others of their own, and delete some, again and again.
+/// Whoever looks finds each of the documents that both put in one version, never in none or in two.
+async fn assert_seen_whole(client: &Client) {
+    let found = client.search(query("s0w0r0n0")).await.unwrap();
+    let mut versions: BTreeMap<String, HashSet<String>> = BTreeMap::new();
+    for hit in &found.hits {
+        let version = hit.text.split('n').next().unwrap_or_default().to_owned();
+        versions.entry(citation(hit).uri.clone()).or_default().insert(version);
+    }
+    assert!(versions.values().all(|versions| versions.len() == 1), "{versions:?}");
+    let all = (0..3).all(|uri| versions.contains_key(&format!("file:///same{uri}")));
+    assert!(all, "{versions:?}");
+}
+
+/// Both put the same documents, others of their own, and delete some, again and again, and both search meanwhile.
 pub async fn both_write(pair: &Pair, rounds: usize) {
+    for uri in 0..3 {
+        put(
+            &pair.clients[0],
+            &format!("file:///same{uri}"),
+            &words(&format!("s{uri}firstn"), 300),
+        )
+        .await;
+    }
+    wait_for("the first documents", SOON, async || {
+        pair.clients[1].documents().await.len() == 3
+    })
+    .await;
+    let done = Cell::new(false);
+    let read = async |client: &Client| {
+        while !done.get() {
+            assert_seen_whole(client).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
     let write = async |who: usize| {
         let client = &pair.clients[who];
         for round in 0..rounds {
@@ -180,17 +217,14 @@ pub async fn both_write(pair: &Pair, rounds: usize) {
             if round % 3 == 0 {
                 insist(async || client.delete(&[&own.document.id]).await).await.unwrap();
             }
-            // Readers see one version or the other of each, never both.
-            let found = client.search(query(&format!("s0w0r{round}n0"))).await.unwrap();
-            let mut versions: BTreeMap<String, HashSet<String>> = BTreeMap::new();
-            for hit in &found.hits {
-                let version = hit.text.split('n').next().unwrap_or_default().to_owned();
-                versions.entry(citation(hit).uri.clone()).or_default().insert(version);
-            }
-            assert!(versions.values().all(|versions| versions.len() == 1), "{versions:?}");
+            assert_seen_whole(client).await;
         }
     };
-    tokio::join!(write(0), write(1));
+    let writing = async {
+        tokio::join!(write(0), write(1));
+        done.set(true);
+    };
+    tokio::join!(writing, read(&pair.clients[0]), read(&pair.clients[1]));
     pair.assert_sound().await;
     let there = texts(&pair.clients[0]).await;
     assert_eq!(there, texts(&pair.clients[1]).await);
@@ -204,7 +238,7 @@ pub async fn both_write(pair: &Pair, rounds: usize) {
     // Each put of the same document was one version, none was lost.
     for document in pair.clients[0].documents().await {
         if document.uri.contains("same") {
-            assert_eq!(document.version as usize, 2 * rounds, "{}", document.uri);
+            assert_eq!(document.version as usize, 2 * rounds + 1, "{}", document.uri);
         }
     }
 }
@@ -411,6 +445,48 @@ async fn one_of_those_that_share_keeps_watched_folders() {
         "WATCHES_ELSEWHERE",
     );
     assert!(message.contains("memory.watch.keeper = true"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_may_still_use_is_not_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity {
+        model: "words".into(),
+        dimension: DIMENSION,
+    };
+    let indexing = || Indexing {
+        language: "English".into(),
+        vectors_from: 20_000,
+        resident_bytes: 0,
+    };
+    let sharing = Sharing {
+        refresh: Duration::from_millis(50),
+        bucket: None,
+    };
+    let store = LanceStore::open_shared(folder.path(), &identity, indexing(), sharing)
+        .await
+        .unwrap();
+    let principal = Principal::new("local").unwrap();
+    for name in ["a", "b", "c"] {
+        let name = CollectionName::new(name, "name").unwrap();
+        store.create_collection(&principal, &name, "").await.unwrap();
+    }
+    let states = || {
+        std::fs::read_dir(folder.path().join("collections.lance/_versions"))
+            .unwrap()
+            .count()
+    };
+    // As a write that has not been committed leaves it.
+    let unnamed = folder.path().join("collections.lance/data/unnamed.lance");
+    std::fs::write(&unnamed, "rows").unwrap();
+    let before = states();
+    store.prune(Duration::ZERO).await.unwrap();
+    assert_eq!((states(), unnamed.exists()), (before, true));
+    drop(store);
+    // Whoever has the store alone knows that nobody uses them.
+    let store = LanceStore::open(folder.path(), &identity, indexing()).await.unwrap();
+    store.prune(Duration::ZERO).await.unwrap();
+    assert_eq!((states(), unnamed.exists()), (1, false));
 }
 
 const FOLDER: &str = "SOLO_MEMORY_SHARED_FOLDER";
