@@ -16,6 +16,7 @@ mod fifty;
 mod isolation;
 mod limits;
 mod model;
+mod pair;
 mod pdf_damage;
 #[path = "../../../solo-documents/src/tests/pdf_fixture.rs"]
 mod pdf_fixture;

@@ -11,7 +11,7 @@ use solo_proto::memory::v1::*;
 use solo_testkit::wait_for;
 use tempfile::TempDir;
 
-use crate::shared::{Pair, both_write, each_sees_the_others_writes, one_of_two_supersedes};
+use crate::pair::{Pair, both_write, each_sees_the_others_writes, one_of_two_supersedes};
 use crate::support::*;
 
 const SOON: Duration = Duration::from_secs(30);
