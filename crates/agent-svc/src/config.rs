@@ -26,6 +26,7 @@ pub struct Config {
     pub min_recall_score: f32,
     pub learn_facts: bool,
     pub max_history_turns: u32,
+    pub keep_dialogues_days: u32,
     pub turn_deadline_ms: u64,
     pub recall_deadline_ms: u64,
     pub llm_wait_ms: u64,
@@ -36,6 +37,12 @@ impl Config {
     /// File of the database.
     pub fn database(&self, global: &GlobalConfig) -> PathBuf {
         path_or(&self.database, || global.data_dir.join("agent").join("agent.db"))
+    }
+
+    /// How long a dialogue stays after its last turn; `None`: for ever.
+    pub fn keep_dialogues(&self) -> Option<Duration> {
+        let days = u64::from(self.keep_dialogues_days);
+        (days > 0).then(|| Duration::from_secs(days * 86_400))
     }
 
     /// Longest time from commit to the end of the reply.

@@ -25,6 +25,7 @@ pub mod grpc;
 pub mod prompt;
 pub mod recall;
 pub mod reply;
+pub mod retention;
 pub mod store;
 pub mod upstream;
 pub mod wishes;
@@ -66,6 +67,8 @@ pub async fn build(config: Config, context: Context) -> Result<Service, StartupE
         gauges,
         config,
     });
+    let keep = mind.config.keep_dialogues();
+    let expiring = retention::run(store.clone(), mind.gauges.clone(), keep, context.shutdown.clone());
     let sessions = TaskTracker::new();
     let max_message_bytes = context.global.max_message_bytes;
     let (shutdown, ending) = (context.shutdown.clone(), sessions.clone());
@@ -79,5 +82,5 @@ pub async fn build(config: Config, context: Context) -> Result<Service, StartupE
         ending.wait().await;
         store.close().await;
     };
-    Ok(Service::new().grpc(server).task(close).task(reading))
+    Ok(Service::new().grpc(server).task(close).task(reading).task(expiring))
 }

@@ -53,6 +53,8 @@ pub struct Config {
     pub rerank: RerankConfig,
     /// Watched folders.
     pub watch: WatchConfig,
+    /// What leaves by itself.
+    pub retention: RetentionConfig,
     /// Keeping the store small and fast.
     pub upkeep: UpkeepConfig,
 }
@@ -88,7 +90,7 @@ pub enum EngineKind {
 }
 
 /// `[memory.embedding]`.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EmbeddingConfig {
     /// The engine.
@@ -237,6 +239,18 @@ impl WatchConfig {
     pub fn rescan(self) -> Duration {
         Duration::from_secs(self.rescan_s)
     }
+}
+
+/// `[memory.retention]`: days, and 0 for ever.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// How long a fact stays that is not told again.
+    pub facts_days: u32,
+    /// How long versions of facts stay that do not hold any more.
+    pub past_facts_days: u32,
+    /// How long notes stay that do not change.
+    pub notes_days: u32,
 }
 
 /// `[memory.upkeep]`.

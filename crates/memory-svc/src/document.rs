@@ -69,6 +69,31 @@ pub struct DocumentDraft {
     pub history: Option<History>,
 }
 
+impl DocumentDraft {
+    /// A document as another store has it.
+    ///
+    /// # Errors
+    /// A URI that is none.
+    pub fn of(document: Document, chunks: Vec<ChunkDraft>) -> Result<Self, Error> {
+        Ok(Self {
+            uri: DocumentUri::new(&document.uri, "uri")?,
+            history: Some(History {
+                id: document.id,
+                version: document.version,
+                created_at: document.created_at,
+                updated_at: document.updated_at,
+            }),
+            collection: document.collection,
+            title: document.title,
+            media_type: document.media_type,
+            bytes: document.bytes,
+            content_sha256: document.content_sha256,
+            metadata: document.metadata,
+            chunks,
+        })
+    }
+}
+
 /// What a document was in another store, or in this one at another time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct History {

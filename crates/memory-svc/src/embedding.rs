@@ -13,9 +13,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use solo_service::{CancelToken, Context, GlobalConfig, StartupError, Worker, cpu};
+use solo_service::{CancelToken, Context, GlobalConfig, StartupError, StatusBoard, Worker, cpu};
 
-use crate::config::{Config, EngineKind};
+use crate::config::{Config, EmbeddingConfig, EngineKind};
 use crate::error::Error;
 use pool::Pool;
 
@@ -83,6 +83,21 @@ pub struct Loader {
     pub load: Box<dyn FnOnce() -> Result<Box<dyn Embedder>, StartupError> + Send>,
 }
 
+/// Prepares to load other engines than the configured one.
+pub type Loaders = Arc<dyn Fn(&EmbeddingConfig) -> Result<Loader, StartupError> + Send + Sync>;
+
+/// Those of this build, with the rest of the configuration as it is.
+pub fn loaders(config: &Config, global: &Arc<GlobalConfig>) -> Loaders {
+    let (config, global) = (config.clone(), Arc::clone(global));
+    Arc::new(move |embedding| {
+        let config = Config {
+            embedding: embedding.clone(),
+            ..config.clone()
+        };
+        from_config(&config, &global)
+    })
+}
+
 /// The loader of the engine that the configuration names.
 ///
 /// # Errors
@@ -103,12 +118,14 @@ pub struct Embeddings {
     pool: Pool,
     counter: Arc<dyn TokenCounter>,
     identity: Identity,
+    engine: &'static str,
+    device: &'static str,
     batch: usize,
 }
 
 impl Embeddings {
     /// Loads the engine on its thread and embeds a text to see that it works.
-    pub async fn start(context: &Context, config: &Config, loader: Loader) -> Result<Self, StartupError> {
+    pub async fn load(context: &Context, config: &Config, loader: Loader) -> Result<Self, StartupError> {
         let Loader {
             engine,
             device,
@@ -116,9 +133,6 @@ impl Embeddings {
             counter,
             load,
         } = loader;
-        context.status.set_engine(engine);
-        context.status.set_device(device);
-        context.status.set_model(identity.model.clone());
         let dimension = identity.dimension;
         let load = move || {
             let mut embedder = load()?;
@@ -149,8 +163,17 @@ impl Embeddings {
             pool: Pool::new(workers),
             counter,
             identity,
+            engine,
+            device,
             batch,
         })
+    }
+
+    /// Says on the status board that this engine is the one in use.
+    pub fn announce(&self, status: &StatusBoard) {
+        status.set_engine(self.engine);
+        status.set_device(self.device);
+        status.set_model(self.identity.model.clone());
     }
 
     /// What makes its vectors comparable.

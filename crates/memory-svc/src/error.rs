@@ -1,7 +1,7 @@
 //! What a request can meet, and what callers hear of it.
 
 use solo_documents::Refusal;
-use solo_service::{ErrorCode, ServiceError, WorkerError};
+use solo_service::{ErrorCode, ServiceError, StartupError, WorkerError};
 
 use crate::embedding::EmbeddingError;
 use crate::rerank::RerankError;
@@ -39,6 +39,12 @@ pub enum Error {
          that share it, and watch there"
     )]
     WatchesElsewhere,
+    /// Other processes would go on with the old vectors.
+    #[error(
+        "the store is shared, and others would go on with the old vectors: stop them and give it to one with \
+         memory.shared = false meanwhile; of a store in a bucket, `solo memory export` and import into a new one"
+    )]
+    SharedStore,
     /// An exported file.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -70,6 +76,21 @@ pub enum Error {
     /// The engine's queue or thread.
     #[error(transparent)]
     Worker(#[from] WorkerError),
+    /// Another embedding model cannot be used.
+    #[error(transparent)]
+    Model(#[from] StartupError),
+    /// The vectors are made anew.
+    #[error("all vectors are being made anew with the model \"{model}\": wait until that is done")]
+    Reembedding {
+        /// The model.
+        model: String,
+    },
+    /// The vectors were not made anew.
+    #[error("the vectors are as they were: {problem}")]
+    NotReembedded {
+        /// Why.
+        problem: String,
+    },
     /// Work on another thread ended by a panic.
     #[error("{doing} panicked")]
     Panicked {
@@ -98,7 +119,9 @@ impl ServiceError for Error {
             | Self::Spool { .. }
             | Self::Snapshot(SnapshotError::Io(_)) => ErrorCode::ResourceExhausted,
             Self::Snapshot(_) => ErrorCode::InvalidArgument,
-            Self::WatchesElsewhere => ErrorCode::FailedPrecondition,
+            Self::WatchesElsewhere | Self::SharedStore => ErrorCode::FailedPrecondition,
+            Self::Model(_) | Self::Reembedding { .. } => ErrorCode::FailedPrecondition,
+            Self::NotReembedded { .. } => ErrorCode::Unavailable,
             Self::Store(error) => error.code(),
             Self::Worker(error) => error.code(),
             Self::Embedding(EmbeddingError::Cancelled) | Self::Rerank(RerankError::Cancelled) => ErrorCode::Cancelled,
@@ -117,9 +140,13 @@ impl ServiceError for Error {
             Self::Spool { .. } | Self::Snapshot(SnapshotError::Io(_)) => "DISK_FULL",
             Self::ImportTooLarge { .. } => "IMPORT_TOO_LARGE",
             Self::WatchesElsewhere => "WATCHES_ELSEWHERE",
+            Self::SharedStore => "STORE_SHARED",
             Self::Snapshot(SnapshotError::Newer { .. }) => "NEWER_VERSION",
             Self::Snapshot(_) => "BAD_SNAPSHOT",
             Self::DocumentTooLarge { .. } => "DOCUMENT_TOO_LARGE",
+            Self::Model(_) => "MODEL_UNAVAILABLE",
+            Self::Reembedding { .. } => "REEMBEDDING",
+            Self::NotReembedded { .. } => "NOT_REEMBEDDED",
             Self::Store(error) => error.reason(),
             Self::Worker(error) => error.reason(),
             Self::Embedding(EmbeddingError::Cancelled) | Self::Rerank(RerankError::Cancelled) => "CANCELLED",

@@ -63,8 +63,8 @@ impl MemoryService for MemoryGrpc {
             async {
                 let name = CollectionName::new(&name, "name")?;
                 let description = convert::description(description)?;
-                let made = self
-                    .memory
+                let writing = self.memory.writing().await;
+                let made = writing
                     .store()
                     .create_collection(&principal, &name, &description)
                     .await?;
@@ -106,7 +106,9 @@ impl MemoryService for MemoryGrpc {
         answer(
             async {
                 let name = CollectionName::new(&name, "name")?;
-                let documents = self.memory.store().delete_collection(&principal, &name).await?;
+                let writing = self.memory.writing().await;
+                let documents = writing.store().delete_collection(&principal, &name).await?;
+                drop(writing);
                 self.memory.count().await;
                 Ok(DeleteCollectionResponse { documents })
             }
@@ -203,11 +205,10 @@ impl MemoryService for MemoryGrpc {
         let DeleteDocumentsRequest { ids } = request.into_inner();
         answer(
             async {
-                let deleted = self
-                    .memory
-                    .store()
-                    .delete_documents(&principal, &convert::ids(&ids)?)
-                    .await?;
+                let ids = convert::ids(&ids)?;
+                let writing = self.memory.writing().await;
+                let deleted = writing.store().delete_documents(&principal, &ids).await?;
+                drop(writing);
                 self.memory.count().await;
                 Ok(DeleteDocumentsResponse {
                     deleted: u32::try_from(deleted).unwrap_or(u32::MAX),
@@ -307,7 +308,9 @@ impl MemoryService for MemoryGrpc {
                     // Or the folders would bring it all back.
                     self.watches.remove_all(&principal).await?;
                 }
-                let forgotten = self.memory.store().forget(&principal, &selector).await?;
+                let writing = self.memory.writing().await;
+                let forgotten = writing.store().forget(&principal, &selector).await?;
+                drop(writing);
                 self.memory.count().await;
                 Ok(ForgetResponse {
                     facts: forgotten.facts,
@@ -436,6 +439,26 @@ impl MemoryService for MemoryGrpc {
                         yield imported.map(convert::imported).map_err(IntoStatus::into_status);
                         break;
                     }
+                }
+            }
+        })))
+    }
+
+    type ReembedStream = Answers<ReembedResponse>;
+
+    async fn reembed(&self, request: Request<ReembedRequest>) -> Result<Response<Self::ReembedStream>, Status> {
+        // Whoever asks must be somebody, as everywhere.
+        principal(&request)?;
+        let wanted = convert::embedding(request.into_inner(), &self.memory.config().embedding)
+            .map_err(IntoStatus::into_status)?;
+        let mut steps = self.memory.reembed(wanted).await.map_err(IntoStatus::into_status)?;
+        Ok(Response::new(Box::pin(async_stream::stream! {
+            loop {
+                let step = steps.borrow_and_update().clone();
+                let is_last = step.is_last();
+                yield convert::reembedding(step).map_err(IntoStatus::into_status);
+                if is_last || steps.changed().await.is_err() {
+                    break;
                 }
             }
         })))

@@ -13,7 +13,7 @@
 //!   find what is near.
 //! - [`snapshot`]: somebody's whole memory as one file.
 //! - [`watch`]: makes the store equal folders of this machine.
-//! - [`upkeep`]: joins small files and wipes what was deleted, in the background.
+//! - [`upkeep`]: joins small files, wipes what was deleted and lets go what is too old ([`retention`]), in the background.
 //!
 //! The service calls no other: what needs a language model and memory together lives in agent-svc.
 
@@ -38,6 +38,7 @@ pub mod page;
 pub mod query;
 pub mod ranking;
 pub mod rerank;
+pub mod retention;
 pub mod snapshot;
 pub mod store;
 pub mod upkeep;
@@ -53,7 +54,6 @@ use solo_service::{Context, Definition, Service, StartupError};
 pub use config::Config;
 use embedding::Embeddings;
 use extract::reader::Reader;
-use figures::Figures;
 use grpc::MemoryGrpc;
 use memory::Memory;
 use rerank::Rerankings;
@@ -72,15 +72,18 @@ pub const DEFINITION: Definition = Definition {
 pub struct Engines {
     /// Turns text into vectors.
     pub embedding: embedding::Loader,
+    /// Others that may take its place.
+    pub others: embedding::Loaders,
     /// Puts what was found in a better order; `None`: nothing does.
     pub reranker: Option<rerank::Loader>,
 }
 
 impl From<embedding::Loader> for Engines {
-    /// Without a reranker.
+    /// Without others and a reranker.
     fn from(embedding: embedding::Loader) -> Self {
         Self {
             embedding,
+            others: Arc::new(|_| Err(StartupError::other("there is no other embedding engine"))),
             reranker: None,
         }
     }
@@ -93,6 +96,7 @@ impl From<embedding::Loader> for Engines {
 pub async fn build(config: Config, context: Context) -> Result<Service, StartupError> {
     let engines = Engines {
         embedding: embedding::from_config(&config, &context.global)?,
+        others: embedding::loaders(&config, &context.global),
         reranker: rerank::from_config(&config, &context.global)?,
     };
     let program = std::env::current_exe().map_err(StartupError::other)?;
@@ -110,19 +114,27 @@ pub async fn assemble(
     engines: Engines,
     program: PathBuf,
 ) -> Result<Service, StartupError> {
-    let embeddings = Embeddings::start(&context, &config, engines.embedding).await?;
+    let embeddings = Embeddings::load(&context, &config, engines.embedding).await?;
     let rerankings = match engines.reranker {
         Some(loader) => Some(Rerankings::start(&context, &config, loader).await?),
         None => None,
     };
-    let store = store::from_config(&config, &context.global, embeddings.identity()).await?;
-    let figures = Figures::new(context.status.clone());
-    figures.counts(store.statistics().await.map_err(StartupError::other)?);
-    let upkeep = upkeep::run(Arc::clone(&store), config.upkeep(), context.shutdown.clone());
-    let max_message_bytes = context.global.max_message_bytes;
+    let opened = store::from_config(&config, &context.global, embeddings.identity()).await?;
+    let (shutdown, max_message_bytes) = (context.shutdown.clone(), context.global.max_message_bytes);
     let reader = Reader::new(program, config.extract);
-    let memory = Memory::new(store, embeddings, rerankings, reader, config, figures, &context);
-    let watches = Watches::start(memory.clone(), context.shutdown)
+    let rules = upkeep::Rules {
+        upkeep: config.upkeep(),
+        retention: config.retention,
+    };
+    let engines = memory::Engines {
+        embeddings,
+        loaders: engines.others,
+        rerankings,
+    };
+    let memory = Memory::new(opened, engines, reader, config, context);
+    memory.count().await;
+    let upkeep = upkeep::run(memory.stores(), rules, shutdown.clone());
+    let watches = Watches::start(memory.clone(), shutdown)
         .await
         .map_err(StartupError::other)?;
     let grpc = MemoryGrpc::new(memory, watches.clone());

@@ -2,29 +2,32 @@
 
 mod exchange;
 mod ingest;
+mod reembed;
 mod search;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use solo_service::{Context, EventPublisher};
+use solo_service::Context;
+use tokio::sync::{Mutex, RwLockReadGuard, watch};
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::content::Incoming;
 use crate::document::Passage;
-use crate::embedding::Embeddings;
+use crate::embedding::{Embeddings, Identity, Loaders};
 use crate::error::Error;
 use crate::extract::reader::Reader;
 use crate::fact::{Fact, FactChange, MAX_CHANGES, check_confidence, check_text};
 use crate::figures::Figures;
 use crate::names::Principal;
 use crate::rerank::Rerankings;
-use crate::store::Store;
+use crate::store::{self, Opened, Place, Store};
 pub use exchange::{Exchanged, Exported, Imported};
 pub(crate) use ingest::Ready;
 pub use ingest::{Progress, Taken, Upload};
+pub use reembed::Step;
 
 /// Most facts near a text.
 const MAX_NEAR_FACTS: usize = 50;
@@ -34,8 +37,14 @@ const MAX_NEAR_FACTS: usize = 50;
 pub struct Memory(Arc<Parts>);
 
 struct Parts {
-    store: Arc<dyn Store>,
-    embeddings: Embeddings,
+    current: RwLock<Arc<Current>>,
+    /// Read while something is written; written while another store takes the place of the present one.
+    switching: tokio::sync::RwLock<()>,
+    reembedding: Mutex<Option<reembed::Running>>,
+    /// Hears of each store that takes another's place.
+    stores: watch::Sender<Arc<dyn Store>>,
+    place: Place,
+    loaders: Loaders,
     /// `None`: hits stay in the order in which they were found.
     rerankings: Option<Rerankings>,
     reader: Reader,
@@ -43,35 +52,104 @@ struct Parts {
     /// Where documents wait until they are read.
     spool: PathBuf,
     figures: Figures,
-    events: EventPublisher,
+    context: Context,
+}
+
+/// A store and the engine that made its vectors: they belong together.
+pub(crate) struct Current {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) embeddings: Embeddings,
+}
+
+/// What finds and sorts: the engines in use, and how others are loaded.
+pub struct Engines {
+    /// Turns text into vectors.
+    pub embeddings: Embeddings,
+    /// Loads others.
+    pub loaders: Loaders,
+    /// Puts what was found in a better order; `None`: nothing does.
+    pub rerankings: Option<Rerankings>,
+}
+
+/// The present store, which stays the present one for as long as this is held.
+pub(crate) struct Writing<'a> {
+    current: Arc<Current>,
+    _switching: RwLockReadGuard<'a, ()>,
+}
+
+impl Writing<'_> {
+    /// The store.
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.current.store
+    }
+
+    /// The engine whose vectors are in it.
+    pub(crate) fn embeddings(&self) -> &Embeddings {
+        &self.current.embeddings
+    }
 }
 
 impl Memory {
     /// Puts the parts together.
-    pub fn new(
-        store: Arc<dyn Store>,
-        embeddings: Embeddings,
-        rerankings: Option<Rerankings>,
-        reader: Reader,
-        config: Config,
-        figures: Figures,
-        context: &Context,
-    ) -> Self {
-        Self(Arc::new(Parts {
-            store,
+    pub fn new(opened: Opened, engines: Engines, reader: Reader, config: Config, context: Context) -> Self {
+        let Opened { store, place } = opened;
+        let Engines {
             embeddings,
+            loaders,
+            rerankings,
+        } = engines;
+        embeddings.announce(&context.status);
+        Self(Arc::new(Parts {
+            stores: watch::Sender::new(Arc::clone(&store)),
+            current: RwLock::new(Arc::new(Current { store, embeddings })),
+            switching: tokio::sync::RwLock::default(),
+            reembedding: Mutex::default(),
+            place,
+            loaders,
             rerankings,
             reader,
             spool: config.spool(&context.global),
             config,
-            figures,
-            events: context.events.clone(),
+            figures: Figures::new(context.status.clone()),
+            context,
         }))
     }
 
-    /// The store, for what needs no embedding.
-    pub fn store(&self) -> &dyn Store {
-        &*self.0.store
+    /// The store, for reading what needs no embedding.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.current().store)
+    }
+
+    /// The store, and each one that takes its place.
+    pub fn stores(&self) -> watch::Receiver<Arc<dyn Store>> {
+        self.0.stores.subscribe()
+    }
+
+    /// The store and its engine, for reading.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The store, for writing. Nothing may be waited for meanwhile that writes, too.
+    pub(crate) async fn writing(&self) -> Writing<'_> {
+        let switching = self.0.switching.read().await;
+        Writing {
+            current: self.current(),
+            _switching: switching,
+        }
+    }
+
+    /// Puts another store and engine in place of the present ones, which it gives back. The caller keeps others from writing.
+    fn replace(&self, next: Arc<Current>) -> Arc<Current> {
+        next.embeddings.announce(&self.0.context.status);
+        self.0.stores.send_replace(Arc::clone(&next.store));
+        let mut current = self.0.current.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, next)
+    }
+
+    /// A store in a folder of its own.
+    async fn open_beside(&self, folder: &Path, identity: &Identity) -> Result<Arc<dyn Store>, Error> {
+        Ok(store::open(&self.0.config, folder, identity).await?)
     }
 
     /// The configuration.
@@ -114,8 +192,9 @@ impl Memory {
             let message = format!("{limit} facts are too many: 1 to {MAX_NEAR_FACTS} is wanted");
             return Err(Error::invalid("limit", "BAD_LIMIT", message));
         }
-        let vector = self.0.embeddings.query(text).await?;
-        Ok(self.store().near_facts(principal, &vector, limit).await?)
+        let current = self.current();
+        let vector = current.embeddings.query(text).await?;
+        Ok(current.store.near_facts(principal, &vector, limit).await?)
     }
 
     /// Changes facts, all or none.
@@ -139,11 +218,13 @@ impl Memory {
             check_confidence(draft.confidence, "changes.fact.confidence")?;
             texts.push(draft.text.clone());
         }
-        let vectors = self.0.embeddings.documents(texts, |_| ()).await?;
+        let writing = self.writing().await;
+        let vectors = writing.embeddings().documents(texts, |_| ()).await?;
         for (draft, vector) in changes.iter_mut().filter_map(FactChange::draft_mut).zip(vectors) {
             draft.vector = vector;
         }
-        let facts = self.store().apply_facts(principal, changes).await?;
+        let facts = writing.store().apply_facts(principal, changes).await?;
+        drop(writing);
         self.count().await;
         Ok(facts)
     }

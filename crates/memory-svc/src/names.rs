@@ -5,8 +5,7 @@
 
 use std::fmt;
 
-use solo_documents::NOTE_SCHEME;
-pub use solo_documents::shorten;
+pub use solo_documents::{NOTE_SCHEME, shorten};
 use uuid::Uuid;
 
 use crate::error::Error;

@@ -21,6 +21,15 @@ pub struct PageRequest<T> {
 }
 
 impl<T> PageRequest<T> {
+    /// All there is, as one page.
+    pub fn everything() -> Self {
+        Self {
+            // One more is asked for, to see whether there is another page.
+            size: usize::MAX - 1,
+            after: None,
+        }
+    }
+
     /// Reads a request's `page_size` and `page_token`.
     pub fn new(size: u32, token: &str, read: impl FnOnce(&str) -> Option<T>) -> Result<Self, Error> {
         let size = match size as usize {

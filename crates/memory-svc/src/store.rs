@@ -3,9 +3,11 @@
 //! Every method that touches data takes the principal first; there is no way to ask for another's.
 
 pub mod lance;
+mod place;
 
+use std::collections::HashSet;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,7 +23,9 @@ use crate::fact::{Fact, FactChange, FactVersion, Forgotten, Selector};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
 use crate::query::{Found, Query};
+use crate::retention::Limits;
 use crate::watch::Watch;
+pub use place::Place;
 
 /// After this time a write that others were faster than again and again is worth another attempt.
 const BUSY: std::time::Duration = std::time::Duration::from_secs(1);
@@ -129,6 +133,12 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets a watched folder, not what it brought.
     async fn remove_watch(&self, principal: &Principal, id: Uuid) -> Result<(), StoreError>;
 
+    /// Forgets, for good, what is too old.
+    async fn expire(&self, limits: &Limits) -> Result<Forgotten, StoreError>;
+
+    /// Everybody who has something here.
+    async fn principals(&self) -> Result<HashSet<Principal>, StoreError>;
+
     /// How much there is, of all principals together.
     async fn statistics(&self) -> Result<Statistics, StoreError>;
 
@@ -202,27 +212,43 @@ pub struct Backlog {
     pub erased: bool,
 }
 
+/// A store, and the place that it is in.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// Where it is.
+    pub place: Place,
+}
+
 /// The store that the configuration names.
 ///
 /// # Errors
 /// A store that belongs to another model, to another process, or that cannot be opened.
-pub async fn from_config(
-    config: &Config,
-    global: &GlobalConfig,
-    identity: &Identity,
-) -> Result<Arc<dyn Store>, StartupError> {
+pub async fn from_config(config: &Config, global: &GlobalConfig, identity: &Identity) -> Result<Opened, StartupError> {
+    let root = config.folder(global);
+    let place = Place::new(root.clone());
+    let cannot = |error: std::io::Error| StartupError::other(format!("the store in {}: {error}", root.display()));
+    let store = open(config, &place.current().map_err(cannot)?, identity).await?;
+    if config.is_shared() {
+        // Documents wait in the store's own folder otherwise.
+        std::fs::create_dir_all(config.spool(global)).map_err(cannot)?;
+    } else {
+        place.remove_others().map_err(cannot)?;
+    }
+    Ok(Opened { store, place })
+}
+
+/// The store in a folder.
+///
+/// # Errors
+/// As [`from_config`].
+pub async fn open(config: &Config, folder: &Path, identity: &Identity) -> Result<Arc<dyn Store>, StartupError> {
     match config.store {
         StoreKind::Lance => {
-            let (path, indexing) = (config.folder(global), config.indexing());
-            let spool = config.spool(global);
-            if spool != path {
-                std::fs::create_dir_all(&spool).map_err(|error| {
-                    StartupError::other(format!("the folder {} cannot be made: {error}", spool.display()))
-                })?;
-            }
+            let indexing = config.indexing();
             let opened = match config.sharing()? {
-                Some(sharing) => lance::LanceStore::open_shared(&path, identity, indexing, sharing).await?,
-                None => lance::LanceStore::open(&path, identity, indexing).await?,
+                Some(sharing) => lance::LanceStore::open_shared(folder, identity, indexing, sharing).await?,
+                None => lance::LanceStore::open(folder, identity, indexing).await?,
             };
             Ok(Arc::new(opened))
         }

@@ -4,11 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use solo_service::CancellationToken;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use crate::config::UpkeepConfig;
+use crate::config::{RetentionConfig, UpkeepConfig};
+use crate::retention::{self, Limits};
 use crate::store::{Store, StoreError};
 
 /// Wait after a failure (a full disk, say) before trying again.
@@ -21,17 +24,36 @@ enum Work {
     Compact,
     Index,
     Prune,
+    Expire,
+}
+
+/// What the configuration wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// Of the store's files.
+    pub upkeep: UpkeepConfig,
+    /// Of what leaves by itself.
+    pub retention: RetentionConfig,
 }
 
 /// Compacts when enough was written or something deleted must leave the disk; prunes once the readers that may use the
 /// old files are done. Ends on shutdown, once the writes have ended that were begun; what else it was doing then is either
-/// committed or did not happen.
-pub async fn run(store: Arc<dyn Store>, config: UpkeepConfig, shutdown: CancellationToken) {
-    look_after(&*store, config, shutdown).await;
-    store.settle().await;
+/// committed or did not happen. When another store takes the place of one, it looks after that.
+pub async fn run(mut stores: watch::Receiver<Arc<dyn Store>>, rules: Rules, shutdown: CancellationToken) {
+    loop {
+        let store = Arc::clone(&stores.borrow_and_update());
+        let replaced = tokio::select! {
+            () = look_after(&*store, rules, &shutdown) => false,
+            changed = stores.changed() => changed.is_ok(),
+        };
+        if !replaced {
+            return store.settle().await;
+        }
+    }
 }
 
-async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: CancellationToken) {
+async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToken) {
+    let config = rules.upkeep;
     let mut backlog = store.backlog();
     let warm = store.warm().await;
     if let Err(error) = &warm {
@@ -40,13 +62,8 @@ async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: Cancellat
     let mut index_due = warm.is_err();
     // What the last process left is removed soon after the start.
     let mut prune_at = Some(Instant::now() + config.retain());
+    let mut expire_at = Limits::at(rules.retention, Timestamp::now()).map(|_| Instant::now());
     loop {
-        let due = async {
-            match prune_at {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         let much = async {
             backlog
                 .wait_for(|backlog| backlog.erased || backlog.writes >= config.after_writes)
@@ -56,7 +73,8 @@ async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: Cancellat
         let work = tokio::select! {
             () = shutdown.cancelled() => return,
             () = std::future::ready(()), if index_due => Work::Index,
-            () = due => Work::Prune,
+            () = at(expire_at) => Work::Expire,
+            () = at(prune_at) => Work::Prune,
             waited = much => match waited {
                 Ok(()) => Work::Compact,
                 // The store is gone.
@@ -68,6 +86,7 @@ async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: Cancellat
                 Work::Compact => store.compact().await,
                 Work::Index => store.index().await,
                 Work::Prune => store.prune(config.retain()).await,
+                Work::Expire => expire(store, rules.retention).await,
             }
         };
         let done = tokio::select! {
@@ -84,14 +103,40 @@ async fn look_after(store: &dyn Store, config: UpkeepConfig, shutdown: Cancellat
             // A moment longer, so that the state before this one is old enough. After a failure too: pruning makes the
             // room that joining files may have lacked.
             (Work::Compact, _) => Some(Instant::now() + config.retain() + Duration::from_millis(100)),
-            (Work::Index, _) | (Work::Prune, Err(_)) => prune_at,
+            (Work::Index | Work::Expire, _) | (Work::Prune, Err(_)) => prune_at,
         };
+        if matches!(work, Work::Expire) {
+            expire_at = Some(Instant::now() + retention::EVERY);
+        }
         if let Err(error) = done
-            && !pause(&error, &shutdown).await
+            && !pause(&error, shutdown).await
         {
             return;
         }
     }
+}
+
+/// Waits until then; without a time for ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn expire(store: &dyn Store, retention: RetentionConfig) -> Result<(), StoreError> {
+    let Some(limits) = Limits::at(retention, Timestamp::now()) else {
+        return Ok(());
+    };
+    let gone = store.expire(&limits).await?;
+    if gone.facts + gone.documents > 0 {
+        tracing::info!(
+            facts = gone.facts,
+            notes = gone.documents,
+            "what memory.retention lets go is forgotten"
+        );
+    }
+    Ok(())
 }
 
 /// Reports a failure and waits; false: the service stops.

@@ -180,7 +180,7 @@ impl Watches {
             path,
             created_at: Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now),
         };
-        self.0.memory.store().add_watch(&watch).await?;
+        self.0.memory.writing().await.store().add_watch(&watch).await?;
         self.keep(watch.clone());
         Ok(watch)
     }
@@ -195,18 +195,23 @@ impl Watches {
             what: "watch",
             name: id.to_string(),
         })?;
-        self.0.memory.store().remove_watch(principal, id).await?;
+        let writing = self.0.memory.writing().await;
+        writing.store().remove_watch(principal, id).await?;
+        // Keepers write, too.
+        drop(writing);
         self.stop(id).await;
         if keep_documents {
             return Ok(0);
         }
-        let store = self.0.memory.store();
+        let writing = self.0.memory.writing().await;
+        let store = writing.store();
         let documents = store.contents(principal, &watch.collection, &watch.uri()).await?;
         let ids: Vec<Uuid> = documents.iter().map(|document| document.id).collect();
         let mut deleted = 0;
         for some in ids.chunks(keeper::DELETED_AT_ONCE) {
             deleted += store.delete_documents(principal, some).await?;
         }
+        drop(writing);
         self.0.memory.count().await;
         Ok(deleted)
     }

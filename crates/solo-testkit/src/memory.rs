@@ -167,6 +167,12 @@ impl MemoryService for FakeMemory {
         Err(Status::unimplemented("the fake exports nothing"))
     }
 
+    type ReembedStream = BoxStream<'static, Result<ReembedResponse, Status>>;
+
+    async fn reembed(&self, _: Request<ReembedRequest>) -> Result<Response<Self::ReembedStream>, Status> {
+        Err(Status::unimplemented("the fake has no vectors"))
+    }
+
     type ImportStream = BoxStream<'static, Result<ImportResponse, Status>>;
 
     async fn import(&self, _: Request<Streaming<ImportRequest>>) -> Result<Response<Self::ImportStream>, Status> {

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use sqlx::FromRow;
 
 use super::turns::TurnRow;
@@ -194,6 +195,15 @@ impl Store {
             .await?;
         transaction.commit().await?;
         Ok(deleted)
+    }
+
+    /// Deletes everybody's dialogues whose last turn began before a time; how many there were.
+    pub async fn delete_older(&self, before: Timestamp) -> Result<u64, Error> {
+        let deleted = sqlx::query("DELETE FROM dialogues WHERE updated_at < ?1")
+            .bind(before.as_millisecond())
+            .execute(&self.pool)
+            .await?;
+        Ok(deleted.rows_affected())
     }
 
     /// Deletes all dialogues of a principal; how many there were.

@@ -185,3 +185,27 @@ async fn there_are_no_tools_yet() {
         .tools;
     assert!(tools.is_empty());
 }
+
+#[tokio::test]
+async fn conversations_leave_after_the_days_that_are_set_and_no_sooner() {
+    let setup = Setup::with("keep_dialogues_days = 30\n").await;
+    for text in ["An old one", "A newer one"] {
+        setup.talk().await.ask("t1", text).await;
+    }
+    let database = sqlx::SqlitePool::connect(setup.database().to_str().expect("UTF-8"))
+        .await
+        .expect("the database opens");
+    for (title, days) in [("An old one", 31), ("A newer one", 29)] {
+        let aged = sqlx::query("UPDATE dialogues SET updated_at = updated_at - ?1 WHERE title = ?2")
+            .bind(days * 86_400_000_i64)
+            .bind(title)
+            .execute(&database)
+            .await
+            .expect("it is made older");
+        assert_eq!(aged.rows_affected(), 1);
+    }
+    database.close().await;
+    let setup = setup.kill_and_restart().await;
+    setup.wait_gauge("dialogues", 1.0).await;
+    assert_eq!(titles(&setup, "local", 10, "").await.0, ["A newer one"]);
+}

@@ -1,22 +1,26 @@
 //! Somebody's whole memory out of the store into a file, and back ([`crate::snapshot`] is the file).
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::mem;
 
 use futures::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::Memory;
 use super::ingest::embedding_text;
+use super::search::checked_vector;
 use crate::chunk::HEADING_SEPARATOR;
 use crate::content::Content;
 use crate::document::DocumentDraft;
+use crate::embedding::{Embeddings, Identity};
 use crate::error::Error;
 use crate::fact::FactVersion;
-use crate::names::Principal;
+use crate::names::{CollectionName, Principal};
 use crate::snapshot::{self, CollectionRecord, DocumentRecord, FactRecord, Manifest, Record, SnapshotError, Writer};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Snapshot, Store, StoreError};
 
 /// Records that wait for the disk.
 const AHEAD: usize = 4;
@@ -65,18 +69,19 @@ pub struct Imported {
 impl Memory {
     /// Writes all that somebody has into a file. `progress` hears of each step that it has room for.
     pub async fn export(&self, principal: &Principal, progress: mpsc::Sender<Exchanged>) -> Result<Exported, Error> {
+        let current = self.current();
         let Snapshot {
             collections,
             facts,
             documents: total,
             mut contents,
-        } = self.store().snapshot(principal).await?;
+        } = current.store.snapshot(principal).await?;
         let file = tempfile::tempfile_in(self.spool()).map_err(SnapshotError::Io)?;
         let (records, waiting) = mpsc::channel(AHEAD);
         let writing = tokio::task::spawn_blocking(move || write(file, waiting));
         let count = facts.len() as u64;
         let sending = async {
-            let manifest = Manifest::new(self.0.embeddings.identity(), total);
+            let manifest = Manifest::new(current.embeddings.identity(), total);
             send(&records, Record::Manifest(manifest)).await?;
             for collection in collections {
                 send(&records, Record::Collection(CollectionRecord::from(collection))).await?;
@@ -137,13 +142,12 @@ impl Memory {
         Ok(import.imported)
     }
 
-    /// Makes the vectors of pieces whose own are another model's.
-    async fn embed_again(&self, draft: &mut DocumentDraft) -> Result<(), Error> {
+    /// Makes the vectors of documents whose own are another model's.
+    pub(super) async fn embed_again(&self, embeddings: &Embeddings, drafts: &mut [DocumentDraft]) -> Result<(), Error> {
         let room = self.config().embedding.max_tokens.saturating_sub(2);
-        let counter = self.0.embeddings.counter().clone();
-        let pieces: Vec<(String, String)> = draft
-            .chunks
-            .iter()
+        let counter = embeddings.counter().clone();
+        let chunks = drafts.iter().flat_map(|draft| &draft.chunks);
+        let pieces: Vec<(String, String)> = chunks
             .map(|chunk| (chunk.heading.clone(), chunk.text.clone()))
             .collect();
         let texts = move || {
@@ -157,8 +161,9 @@ impl Memory {
             pieces.iter().map(text).collect()
         };
         let texts = joined(tokio::task::spawn_blocking(texts), "counting tokens").await?;
-        let vectors = self.0.embeddings.documents(texts, |_| ()).await?;
-        for (chunk, vector) in draft.chunks.iter_mut().zip(vectors) {
+        let vectors = embeddings.documents(texts, |_| ()).await?;
+        let chunks = drafts.iter_mut().flat_map(|draft| &mut draft.chunks);
+        for (chunk, vector) in chunks.zip(vectors) {
             chunk.vector = vector;
         }
         Ok(())
@@ -195,8 +200,10 @@ struct Import<'a> {
     principal: &'a Principal,
     progress: mpsc::Sender<Exchanged>,
     total: u64,
-    /// The file's vectors are another model's.
-    foreign: bool,
+    /// Whose vectors the file has; `None`: nobody said yet.
+    made_by: Option<Identity>,
+    /// Facts that hold here: what they say need not be said again.
+    said: Option<HashMap<(CollectionName, String), Uuid>>,
     facts: Vec<FactVersion>,
     documents: Vec<DocumentDraft>,
     imported: Imported,
@@ -209,7 +216,8 @@ impl<'a> Import<'a> {
             principal,
             progress,
             total: 0,
-            foreign: false,
+            made_by: None,
+            said: None,
             facts: Vec::new(),
             documents: Vec::new(),
             imported: Imported::default(),
@@ -220,15 +228,13 @@ impl<'a> Import<'a> {
         match record {
             Record::Manifest(manifest) => {
                 self.total = manifest.documents;
-                self.foreign = manifest.identity() != *self.memory.0.embeddings.identity();
+                self.made_by = Some(manifest.identity());
                 Ok(())
             }
             Record::Collection(collection) => {
                 let (name, description) = collection.checked()?;
-                let made = self
-                    .memory
-                    .store()
-                    .create_collection(self.principal, &name, &description);
+                let writing = self.memory.writing().await;
+                let made = writing.store().create_collection(self.principal, &name, &description);
                 match made.await {
                     Ok(_) | Err(StoreError::CollectionExists { .. }) => Ok(()),
                     Err(error) => Err(error.into()),
@@ -248,14 +254,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    async fn take_document(&mut self, mut draft: DocumentDraft) -> Result<(), Error> {
-        if self.foreign {
-            self.memory.embed_again(&mut draft).await?;
-            self.imported.embedded += draft.chunks.len() as u64;
-        }
-        for chunk in &mut draft.chunks {
-            chunk.vector = self.memory.checked_vector(mem::take(&mut chunk.vector))?;
-        }
+    async fn take_document(&mut self, draft: DocumentDraft) -> Result<(), Error> {
         let same = |other: &DocumentDraft| other.uri == draft.uri && other.collection == draft.collection;
         let chunks: usize = self.documents.iter().map(|document| document.chunks.len()).sum();
         if self.documents.len() >= DOCUMENTS || chunks >= CHUNKS || self.documents.iter().any(same) {
@@ -270,26 +269,53 @@ impl<'a> Import<'a> {
         if facts.is_empty() {
             return Ok(());
         }
-        if self.foreign {
+        let writing = self.memory.writing().await;
+        let said = match &mut self.said {
+            Some(said) => said,
+            said => said.insert(said_by(writing.store(), self.principal).await?),
+        };
+        let repeats: HashSet<Uuid> = facts
+            .iter()
+            .filter(|version| {
+                let key = (version.fact.collection.clone(), version.fact.text.clone());
+                version.ended_at.is_none() && said.get(&key).is_some_and(|other| *other != version.fact.id)
+            })
+            .map(|version| version.fact.id)
+            .collect();
+        facts.retain(|version| !repeats.contains(&version.fact.id));
+        let embeddings = writing.embeddings();
+        if self.made_by.as_ref() != Some(embeddings.identity()) {
             let texts = facts.iter().map(|version| version.fact.text.clone()).collect();
-            let vectors = self.memory.0.embeddings.documents(texts, |_| ()).await?;
+            let vectors = embeddings.documents(texts, |_| ()).await?;
             for (version, vector) in facts.iter_mut().zip(vectors) {
                 version.vector = vector;
             }
         }
         for version in &mut facts {
-            version.vector = self.memory.checked_vector(mem::take(&mut version.vector))?;
+            version.vector = checked_vector(embeddings.identity(), mem::take(&mut version.vector))?;
         }
-        self.imported.facts += self.memory.store().restore_facts(self.principal, facts).await?;
+        self.imported.facts += writing.store().restore_facts(self.principal, facts).await?;
         Ok(())
     }
 
     async fn store_documents(&mut self) -> Result<(), Error> {
-        let documents = mem::take(&mut self.documents);
+        let mut documents = mem::take(&mut self.documents);
         if documents.is_empty() {
             return Ok(());
         }
-        for put in self.memory.store().put_documents(self.principal, documents).await? {
+        let writing = self.memory.writing().await;
+        let identity = writing.embeddings().identity();
+        if self.made_by.as_ref() != Some(identity) {
+            self.memory.embed_again(writing.embeddings(), &mut documents).await?;
+            self.imported.embedded += documents
+                .iter()
+                .map(|document| document.chunks.len() as u64)
+                .sum::<u64>();
+        }
+        for chunk in documents.iter_mut().flat_map(|document| &mut document.chunks) {
+            chunk.vector = checked_vector(identity, mem::take(&mut chunk.vector))?;
+        }
+        for put in writing.store().put_documents(self.principal, documents).await? {
             let count = if put.unchanged {
                 &mut self.imported.kept
             } else {
@@ -302,4 +328,16 @@ impl<'a> Import<'a> {
         let _ = self.progress.try_send(Exchanged { done, total });
         Ok(())
     }
+}
+
+/// What the facts that hold say, and which one says it.
+async fn said_by(
+    store: &dyn Store,
+    principal: &Principal,
+) -> Result<HashMap<(CollectionName, String), Uuid>, StoreError> {
+    let facts = store.snapshot(principal).await?.facts;
+    let holding = facts.into_iter().filter(|version| version.ended_at.is_none());
+    Ok(holding
+        .map(|FactVersion { fact, .. }| ((fact.collection, fact.text), fact.id))
+        .collect())
 }

@@ -18,9 +18,10 @@ use super::Memory;
 use crate::chunk::{self, Budget, Piece};
 use crate::content::Content;
 use crate::document::{ChunkDraft, Document, DocumentDraft};
-use crate::embedding::TokenCounter;
+use crate::embedding::{Embeddings, Identity, TokenCounter};
 use crate::error::Error;
 use crate::names::{CollectionName, DocumentUri, Principal};
+use crate::store::Store;
 
 /// Where a document's metadata says what was left out of it.
 const WARNINGS: &str = "warnings";
@@ -60,6 +61,8 @@ pub struct Taken {
 /// A document that is ready to be stored.
 pub(crate) struct Ready {
     draft: DocumentDraft,
+    /// Whose vectors it has.
+    made_by: Identity,
     warnings: Vec<String>,
     embedded: usize,
 }
@@ -155,9 +158,12 @@ impl Memory {
         if !warnings.is_empty() {
             metadata.insert(WARNINGS.to_owned(), warnings.clone().into());
         }
-        let cut = self.cut(extracted).await?;
-        let known = self.known_vectors(principal, like).await?;
-        let (chunks, embedded) = self.embed_chunks(principal, &uri, cut, known, progress).await?;
+        let current = self.current();
+        let cut = self.cut(&current.embeddings, extracted).await?;
+        let known = known_vectors(&*current.store, principal, like).await?;
+        let (chunks, embedded) = self
+            .embed_chunks(&current.embeddings, principal, &uri, cut, known, progress)
+            .await?;
         let draft = DocumentDraft {
             collection,
             title,
@@ -171,6 +177,7 @@ impl Memory {
         };
         Ok(Ready {
             draft,
+            made_by: current.embeddings.identity().clone(),
             warnings,
             embedded,
         })
@@ -182,11 +189,21 @@ impl Memory {
             .iter()
             .map(|ready| (ready.draft.uri.clone(), ready.draft.chunks.len()))
             .collect();
-        let (drafts, rest): (Vec<DocumentDraft>, Vec<(Vec<String>, usize)>) = ready
+        let made_by: Vec<Identity> = ready.iter().map(|ready| ready.made_by.clone()).collect();
+        let (mut drafts, rest): (Vec<DocumentDraft>, Vec<(Vec<String>, usize)>) = ready
             .into_iter()
             .map(|ready| (ready.draft, (ready.warnings, ready.embedded)))
             .unzip();
-        let puts = self.store().put_documents(principal, drafts).await?;
+        let writing = self.writing().await;
+        if made_by
+            .iter()
+            .any(|identity| identity != writing.embeddings().identity())
+        {
+            // Another model took the place of theirs meanwhile.
+            self.embed_again(writing.embeddings(), &mut drafts).await?;
+        }
+        let puts = writing.store().put_documents(principal, drafts).await?;
+        drop(writing);
         for (uri, total) in told {
             self.publish(principal, &uri, Progress { done: total, total }, true);
         }
@@ -200,14 +217,14 @@ impl Memory {
         Ok(taken.collect())
     }
 
-    async fn cut(&self, extracted: Extracted) -> Result<Cut, Error> {
+    async fn cut(&self, embeddings: &Embeddings, extracted: Extracted) -> Result<Cut, Error> {
         let config = self.config();
         let budget = Budget {
             tokens: config.chunking.tokens,
             overlap: config.chunking.overlap,
         };
         let room = config.embedding.max_tokens.saturating_sub(2);
-        let counter = self.0.embeddings.counter().clone();
+        let counter = embeddings.counter().clone();
         let work = move || {
             let Extracted { text, outline, .. } = extracted;
             let pieces = chunk::cut(&text, &outline, budget, &*counter);
@@ -225,20 +242,9 @@ impl Memory {
         })
     }
 
-    /// The vectors of pieces that need not be embedded again: those of the version before, and of a document with the same
-    /// content (a file was copied, or has another name now).
-    async fn known_vectors(&self, principal: &Principal, like: &[Uuid]) -> Result<KnownVectors, Error> {
-        let mut known = KnownVectors::new();
-        for document in like {
-            for chunk in self.store().chunks(principal, *document).await? {
-                known.insert((chunk.heading, chunk.text), chunk.vector);
-            }
-        }
-        Ok(known)
-    }
-
     async fn embed_chunks(
         &self,
+        embeddings: &Embeddings,
         principal: &Principal,
         uri: &DocumentUri,
         cut: Cut,
@@ -281,7 +287,7 @@ impl Memory {
                 self.publish(principal, uri, step, false);
             }
         };
-        let vectors = self.0.embeddings.documents(texts, report).await?;
+        let vectors = embeddings.documents(texts, report).await?;
         self.0.figures.embedded_chunks(missing.len(), started.elapsed());
         for (index, vector) in missing.iter().zip(vectors) {
             drafts[*index].vector = vector;
@@ -298,6 +304,7 @@ impl Memory {
             done,
         };
         self.0
+            .context
             .events
             .publish(principal.as_str(), "", Payload::IngestProgress(payload));
     }
@@ -305,6 +312,18 @@ impl Memory {
 
 /// Vectors by heading path and text: what is embedded for a piece follows from those.
 type KnownVectors = HashMap<(String, String), Vec<f32>>;
+
+/// The vectors of pieces that need not be embedded again: those of the version before, and of a document with the same content
+/// (a file was copied, or has another name now).
+async fn known_vectors(store: &dyn Store, principal: &Principal, like: &[Uuid]) -> Result<KnownVectors, Error> {
+    let mut known = KnownVectors::new();
+    for document in like {
+        for chunk in store.chunks(principal, *document).await? {
+            known.insert((chunk.heading, chunk.text), chunk.vector);
+        }
+    }
+    Ok(known)
+}
 
 /// A document, cut.
 struct Cut {

@@ -7,6 +7,7 @@ use futures::future::try_join;
 use jiff::Timestamp;
 
 use super::Memory;
+use crate::embedding::{Embeddings, Identity};
 use crate::error::Error;
 use crate::names::Principal;
 use crate::query::{By, Found, Hit, MAX_HITS, Mode, Probe, Query, SearchRequest};
@@ -34,7 +35,8 @@ impl Memory {
     pub async fn search(&self, principal: &Principal, request: SearchRequest) -> Result<Found, Error> {
         let started = Instant::now();
         let filter = request.filter.clone();
-        let checked = self.checked(request).await?;
+        let current = self.current();
+        let checked = self.checked(&current.embeddings, request).await?;
         let reranked = checked
             .rerank_by
             .as_ref()
@@ -52,8 +54,8 @@ impl Memory {
             [meaning @ By::Vector(vector), words] => {
                 let (meaning, words) = (query(meaning), query(words));
                 let (dense, text) = try_join(
-                    self.store().search(principal, &meaning),
-                    self.store().search(principal, &words),
+                    current.store.search(principal, &meaning),
+                    current.store.search(principal, &words),
                 )
                 .await?;
                 Found {
@@ -61,7 +63,7 @@ impl Memory {
                     searched: dense.searched,
                 }
             }
-            [by, ..] => self.store().search(principal, &query(by)).await?,
+            [by, ..] => current.store.search(principal, &query(by)).await?,
             [] => Found::default(),
         };
         let found = Found {
@@ -103,7 +105,7 @@ impl Memory {
         Ok(())
     }
 
-    async fn checked(&self, request: SearchRequest) -> Result<Checked, Error> {
+    async fn checked(&self, embeddings: &Embeddings, request: SearchRequest) -> Result<Checked, Error> {
         let defaults = &self.0.config.search;
         let limit = request.limit.unwrap_or(defaults.limit);
         if !(1..=MAX_HITS).contains(&limit) {
@@ -128,9 +130,10 @@ impl Memory {
             _ => None,
         };
         let (mode, by) = match (request.probe, request.mode) {
-            (Probe::Vector(vector), None | Some(Mode::Dense)) => {
-                (Mode::Dense, vec![By::Vector(self.checked_vector(vector)?)])
-            }
+            (Probe::Vector(vector), None | Some(Mode::Dense)) => (
+                Mode::Dense,
+                vec![By::Vector(checked_vector(embeddings.identity(), vector)?)],
+            ),
             (Probe::Vector(_), Some(_)) => {
                 let message = "a vector has no words: SEARCH_MODE_DENSE is wanted, or a text";
                 return Err(Error::invalid("mode", "BAD_MODE", message));
@@ -139,9 +142,12 @@ impl Memory {
                 self.check_query(&text)?;
                 let mode = mode.unwrap_or(defaults.mode);
                 let by = match mode {
-                    Mode::Dense => vec![By::Vector(self.embed_query(text).await?)],
+                    Mode::Dense => vec![By::Vector(self.embed_query(embeddings, text).await?)],
                     Mode::Text => vec![By::Words(text)],
-                    Mode::Hybrid => vec![By::Vector(self.embed_query(text.clone()).await?), By::Words(text)],
+                    Mode::Hybrid => vec![
+                        By::Vector(self.embed_query(embeddings, text.clone()).await?),
+                        By::Words(text),
+                    ],
                 };
                 (mode, by)
             }
@@ -170,31 +176,31 @@ impl Memory {
         Ok(())
     }
 
-    async fn embed_query(&self, text: String) -> Result<Vec<f32>, Error> {
+    async fn embed_query(&self, embeddings: &Embeddings, text: String) -> Result<Vec<f32>, Error> {
         let started = Instant::now();
-        let vector = self.0.embeddings.query(text).await?;
+        let vector = embeddings.query(text).await?;
         self.0.figures.embedded_query(started.elapsed());
         Ok(vector)
     }
+}
 
-    pub(super) fn checked_vector(&self, mut vector: Vec<f32>) -> Result<Vec<f32>, Error> {
-        let identity = self.0.embeddings.identity();
-        let bad = |reason, message: String| Err(Error::invalid("vector", reason, message));
-        if vector.len() != identity.dimension {
-            let message = format!(
-                "the vector has {} components; vectors of {identity} are wanted",
-                vector.len()
-            );
-            return bad("BAD_DIMENSION", message);
-        }
-        let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-        if !length.is_normal() {
-            return bad(
-                "BAD_VECTOR",
-                "the vector has no direction: finite components, not all 0, are wanted".into(),
-            );
-        }
-        vector.iter_mut().for_each(|x| *x /= length);
-        Ok(vector)
+/// A vector of this length and direction, of length 1.
+pub(super) fn checked_vector(identity: &Identity, mut vector: Vec<f32>) -> Result<Vec<f32>, Error> {
+    let bad = |reason, message: String| Err(Error::invalid("vector", reason, message));
+    if vector.len() != identity.dimension {
+        let message = format!(
+            "the vector has {} components; vectors of {identity} are wanted",
+            vector.len()
+        );
+        return bad("BAD_DIMENSION", message);
     }
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    if !length.is_normal() {
+        return bad(
+            "BAD_VECTOR",
+            "the vector has no direction: finite components, not all 0, are wanted".into(),
+        );
+    }
+    vector.iter_mut().for_each(|x| *x /= length);
+    Ok(vector)
 }

@@ -29,6 +29,7 @@ mod collections;
 mod creating;
 mod document_rows;
 mod documents;
+mod expire;
 mod facts;
 mod identity;
 mod index;
@@ -70,6 +71,7 @@ use crate::fact::{Fact, FactChange, FactVersion, Forgotten, Selector};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
 use crate::query::{Found, Query};
+use crate::retention::Limits;
 use crate::watch::Watch;
 pub use index::Indexing;
 use resident::Resident;
@@ -306,6 +308,16 @@ impl Store for LanceStore {
         let principal = principal.clone();
         self.write(|inner| async move { inner.restore_facts(&principal, versions).await })
             .await
+    }
+
+    async fn expire(&self, limits: &Limits) -> Result<Forgotten, StoreError> {
+        let limits = *limits;
+        self.write(|inner| async move { inner.expire(&limits).await }).await
+    }
+
+    async fn principals(&self) -> Result<HashSet<Principal>, StoreError> {
+        self.inner.look().await?;
+        self.inner.principals().await
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {

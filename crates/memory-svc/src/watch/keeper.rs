@@ -348,7 +348,8 @@ impl Keeper {
         });
         let ids: Vec<Uuid> = deleted.map(|stored| stored.id).collect();
         for some in ids.chunks(DELETED_AT_ONCE) {
-            let deleted = self.memory.store().delete_documents(&self.watch.principal, some).await;
+            let writing = self.memory.writing().await;
+            let deleted = writing.store().delete_documents(&self.watch.principal, some).await;
             deleted.map_err(|error| told(&error.into()))?;
         }
         Ok(())

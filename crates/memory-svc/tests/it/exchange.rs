@@ -10,13 +10,13 @@ use zip::{ZipArchive, ZipWriter};
 
 use crate::support::*;
 
-async fn learn(client: &Client, change: Change) -> Fact {
+pub async fn learn(client: &Client, change: Change) -> Fact {
     let changes = vec![FactChange { change: Some(change) }];
     let mut facts = client.apply_facts(ApplyFactsRequest { changes }).await.unwrap().facts;
     facts.remove(0)
 }
 
-fn fact(text: &str) -> Fact {
+pub fn fact(text: &str) -> Fact {
     Fact {
         text: text.into(),
         confidence: 0.9,
@@ -162,7 +162,7 @@ async fn what_is_taken_in_for_one_touches_nothing_of_another() {
 }
 
 /// The file with the lines of an entry changed.
-fn changed(file: &[u8], entry: &str, change: impl Fn(&str) -> String) -> Vec<u8> {
+pub fn changed(file: &[u8], entry: &str, change: impl Fn(&str) -> String) -> Vec<u8> {
     let mut from = ZipArchive::new(Cursor::new(file)).unwrap();
     let mut to = ZipWriter::new(Cursor::new(Vec::new()));
     for index in 0..from.len() {

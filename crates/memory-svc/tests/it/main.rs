@@ -21,7 +21,9 @@ mod pdf_damage;
 #[path = "../../../solo-documents/src/tests/pdf_fixture.rs"]
 mod pdf_fixture;
 mod reading;
+mod reembed;
 mod rerank;
+mod retention;
 #[cfg(feature = "s3")]
 mod s3;
 mod search;

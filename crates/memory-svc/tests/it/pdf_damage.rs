@@ -43,7 +43,11 @@ pub fn corpus(wholes: &[Vec<u8>], count: usize, rng: &mut StdRng) -> Vec<(String
         let round = number / WAYS.len();
         let (whole, other) = (&wholes[round % wholes.len()], &wholes[(round + 1) % wholes.len()]);
         let damaged = damage(whole, other, rng);
-        let damaged = if round % 2 == 0 { mended(damaged) } else { damaged };
+        let damaged = if round.is_multiple_of(2) {
+            mended(damaged)
+        } else {
+            damaged
+        };
         (format!("{number}-{way}.pdf"), damaged)
     };
     (0..count).map(one).collect()

@@ -53,12 +53,12 @@ impl Reranker for Broken {
 
 fn engines(reranker: impl Reranker) -> Engines {
     Engines {
-        embedding: loader(),
         reranker: Some(Loader {
             engine: "made-up",
             model: "none".into(),
             load: Box::new(|| Ok(Box::new(reranker))),
         }),
+        ..loader().into()
     }
 }
 

@@ -174,6 +174,17 @@ async fn one_of_those_that_share_keeps_watched_folders() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn vectors_are_not_made_anew_while_others_have_the_store() {
+    let pair = Pair::start().await;
+    let refused = refused(
+        pair.clients[0].reembed("other").await,
+        ErrorCode::FailedPrecondition,
+        "STORE_SHARED",
+    );
+    assert!(refused.contains("memory.shared = false"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_process_may_still_use_is_not_removed() {
     let folder = tempfile::tempdir().unwrap();
     let identity = Identity {

@@ -21,7 +21,7 @@ async fn a_store_of_another_model_is_refused_with_the_remedy() {
         "\"words\" (384 dimensions)",
         "\"other\"",
         "memory.embedding.model",
-        "memory.path",
+        "solo memory reembed other",
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }

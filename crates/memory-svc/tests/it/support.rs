@@ -316,6 +316,20 @@ impl Client {
         panic!("the stream ended without `done`");
     }
 
+    pub async fn reembed(&self, model: &str) -> Result<ReembedDone, Status> {
+        let request = self.request(ReembedRequest {
+            model: model.into(),
+            ..Default::default()
+        });
+        let mut answers = self.inner.clone().reembed(request).await?.into_inner();
+        while let Some(answer) = answers.message().await? {
+            if let Some(reembed_response::Payload::Done(done)) = answer.payload {
+                return Ok(done);
+            }
+        }
+        panic!("the stream ended without `done`");
+    }
+
     pub async fn put_with(&self, header: DocumentHeader, content: &[u8]) -> Result<Put, Status> {
         self.send(messages(header, content)).await
     }

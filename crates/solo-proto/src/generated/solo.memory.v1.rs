@@ -704,6 +704,62 @@ pub struct ListWatchesResponse {
     #[prost(message, repeated, tag = "1")]
     pub watches: ::prost::alloc::vec::Vec<Watch>,
 }
+/// Asks for vectors of another model.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReembedRequest {
+    /// An installed embedding model.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// Engine that runs it: "onnx" or "candle". Empty: the configured one.
+    #[prost(string, tag = "2")]
+    pub engine: ::prost::alloc::string::String,
+    /// For the engine "onnx": the installed model that is `model` as a graph. Empty: the configured one.
+    #[prost(string, tag = "3")]
+    pub weights: ::prost::alloc::string::String,
+}
+/// How a change of models is getting on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReembedResponse {
+    /// Exactly one is set.
+    #[prost(oneof = "reembed_response::Payload", tags = "1, 2")]
+    pub payload: ::core::option::Option<reembed_response::Payload>,
+}
+/// Nested message and enum types in `ReembedResponse`.
+pub mod reembed_response {
+    /// Exactly one is set.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Payload {
+        /// How much is done.
+        #[prost(message, tag = "1")]
+        Progress(super::ReembedProgress),
+        /// Last message.
+        #[prost(message, tag = "2")]
+        Done(super::ReembedDone),
+    }
+}
+/// How much has new vectors.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReembedProgress {
+    /// Chunks that have.
+    #[prost(uint64, tag = "1")]
+    pub chunks_done: u64,
+    /// Chunks in all. 0: not known yet.
+    #[prost(uint64, tag = "2")]
+    pub chunks_total: u64,
+}
+/// The new vectors count.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReembedDone {
+    /// Their model.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// Their components.
+    #[prost(uint32, tag = "2")]
+    pub dimension: u32,
+    /// Chunks and versions of facts that were embedded.
+    #[prost(uint64, tag = "3")]
+    pub embedded: u64,
+}
 /// Asks for an exported file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ExportRequest {}
@@ -1498,6 +1554,33 @@ pub mod memory_service_client {
                 .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "Import"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Makes the vectors of everything that is stored, whosever it is, anew with another embedding model, in the background:
+        /// searches go on with the old ones until all new ones are there. It goes on when the caller leaves; who asks for the same
+        /// again hears how far it is. At the next start the configuration must name the new model.
+        pub async fn reembed(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReembedRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::ReembedResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/solo.memory.v1.MemoryService/Reembed",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("solo.memory.v1.MemoryService", "Reembed"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1671,6 +1754,19 @@ pub mod memory_service_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::ImportRequest>>,
         ) -> std::result::Result<tonic::Response<Self::ImportStream>, tonic::Status>;
+        /// Server streaming response type for the Reembed method.
+        type ReembedStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::ReembedResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Makes the vectors of everything that is stored, whosever it is, anew with another embedding model, in the background:
+        /// searches go on with the old ones until all new ones are there. It goes on when the caller leaves; who asks for the same
+        /// again hears how far it is. At the next start the configuration must name the new model.
+        async fn reembed(
+            &self,
+            request: tonic::Request<super::ReembedRequest>,
+        ) -> std::result::Result<tonic::Response<Self::ReembedStream>, tonic::Status>;
     }
     /// Keeps documents and facts.
     #[derive(Debug)]
@@ -2611,6 +2707,52 @@ pub mod memory_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/solo.memory.v1.MemoryService/Reembed" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReembedSvc<T: MemoryService>(pub Arc<T>);
+                    impl<
+                        T: MemoryService,
+                    > tonic::server::ServerStreamingService<super::ReembedRequest>
+                    for ReembedSvc<T> {
+                        type Response = super::ReembedResponse;
+                        type ResponseStream = T::ReembedStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReembedRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as MemoryService>::reembed(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReembedSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

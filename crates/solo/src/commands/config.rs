@@ -68,6 +68,15 @@ pub async fn run(command: &Command, inputs: &Inputs, json: bool) -> Result<Exit,
     Ok(Exit::Ok)
 }
 
+/// Changes a key in the file because of what another command did.
+pub(super) async fn write(inputs: &Inputs, key: &str, value: &Value) -> Result<(), Failure> {
+    let file = Settings::writable_file(inputs);
+    if let Some(remark) = edit::change(&file, inputs, key, Some(value)).await? {
+        terminal::remark(remark);
+    }
+    Ok(())
+}
+
 fn get(key: Option<&str>, inputs: &Inputs, json: bool) -> Result<(), Failure> {
     let wanted: Vec<&str> = match key {
         Some(key) => {

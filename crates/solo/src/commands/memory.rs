@@ -1,6 +1,7 @@
 //! `solo memory`: looks after what Solo remembers.
 
 mod exchange;
+mod reembed;
 
 use serde::Serialize;
 use solo_proto::memory::v1::{VerifyRequest, VerifyResponse};
@@ -19,6 +20,8 @@ pub enum Command {
     Export(exchange::Export),
     /// Take such a file in; what is here and newer stays
     Import(exchange::Import),
+    /// Make all vectors anew with another embedding model, while Solo goes on serving
+    Reembed(reembed::Arguments),
 }
 
 /// What was found, as programs read it.
@@ -37,6 +40,7 @@ pub async fn run(settings: &Settings, command: &Command) -> Result<(), Failure> 
         Command::Verify => verify(settings, &mut service).await,
         Command::Export(arguments) => exchange::export(settings, &mut service, arguments).await,
         Command::Import(arguments) => exchange::import(settings, &mut service, arguments).await,
+        Command::Reembed(arguments) => reembed::run(settings, &mut service, arguments).await,
     }
 }
 

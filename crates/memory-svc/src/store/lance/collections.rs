@@ -139,11 +139,10 @@ impl Inner {
 
     /// All of them.
     pub(super) async fn all_collections(&self, principal: &Principal) -> Result<Vec<Collection>, StoreError> {
-        let all = PageRequest {
-            size: usize::MAX - 1,
-            after: None,
-        };
-        Ok(self.list_collections(principal, &all).await?.items)
+        Ok(self
+            .list_collections(principal, &PageRequest::everything())
+            .await?
+            .items)
     }
 
     /// Documents and chunks of each collection.

@@ -36,9 +36,10 @@ pub(super) async fn check(database: &Connection, path: &Path, embedding: &Identi
     if found != *embedding {
         return Err(StartupError::Config(format!(
             "the store in {} was made with the embedding model {found}, but memory.embedding.model is {embedding}: set \
-             it back to \"{}\", or set memory.path to another folder and put the documents again",
+             it back to \"{}\"; `solo memory reembed {}` then makes all vectors anew while the service runs",
             path.display(),
-            found.model
+            found.model,
+            embedding.model
         )));
     }
     Ok(true)

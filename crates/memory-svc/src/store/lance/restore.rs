@@ -9,7 +9,7 @@ use super::facts::FactRow;
 use super::predicate::Predicate;
 use super::sharing::Attempts;
 use crate::fact::FactVersion;
-use crate::names::{CollectionName, Principal};
+use crate::names::Principal;
 use crate::store::StoreError;
 
 impl Inner {
@@ -23,8 +23,8 @@ impl Inner {
         Ok(rows.into_iter().map(version).collect())
     }
 
-    /// Takes facts over, each with its whole history. Of a fact that is here, too, the longer history stays; one that says
-    /// word for word what another says is not stored again. How many versions were stored.
+    /// Takes facts over, each with its whole history. Of a fact that is here, too, the longer history stays. How many versions
+    /// were stored.
     pub(super) async fn restore_facts(
         &self,
         principal: &Principal,
@@ -50,11 +50,7 @@ impl Inner {
         versions: Vec<FactVersion>,
     ) -> Result<Vec<FactRow>, StoreError> {
         let mut here: HashMap<Uuid, HashMap<u32, FactRow>> = HashMap::new();
-        let mut said: HashMap<(CollectionName, String), Uuid> = HashMap::new();
         for row in self.read_fact_rows(&Predicate::of(principal)).await? {
-            if row.ended_at.is_none() {
-                said.insert((row.fact.collection.clone(), row.fact.text.clone()), row.fact.id);
-            }
             here.entry(row.fact.id).or_default().insert(row.fact.version, row);
         }
         let mut histories: BTreeMap<Uuid, BTreeMap<u32, FactVersion>> = BTreeMap::new();
@@ -66,12 +62,7 @@ impl Inner {
         for (id, history) in histories {
             let known = here.remove(&id).unwrap_or_default();
             let newest = history.keys().next_back().copied();
-            let longer = newest > known.keys().copied().max();
-            let is_said = |version: &FactVersion| {
-                let key = (version.fact.collection.clone(), version.fact.text.clone());
-                version.ended_at.is_none() && said.get(&key).is_some_and(|other| *other != id)
-            };
-            if !longer || history.values().any(is_said) {
+            if newest <= known.keys().copied().max() {
                 continue;
             }
             for (number, FactVersion { fact, ended_at, vector }) in history {

@@ -1,6 +1,6 @@
 //! All that somebody has, as it is at one moment.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_stream::try_stream;
@@ -11,6 +11,7 @@ use super::Inner;
 use super::document_rows::DocumentRow;
 use super::predicate::Predicate;
 use super::rows::{Row, corrupt, rows};
+use super::tend::read_principal;
 use crate::document::{ChunkDraft, Document};
 use crate::names::Principal;
 use crate::store::{Snapshot, StoreError};
@@ -19,6 +20,17 @@ use crate::store::{Snapshot, StoreError};
 pub(super) const CHUNK_COLUMNS: [&str; 7] = ["ordinal", "start", "end", "text", "heading", "page", "vector"];
 
 impl Inner {
+    pub(super) async fn principals(&self) -> Result<HashSet<Principal>, StoreError> {
+        let mut found = HashSet::new();
+        for table in [&self.documents, &self.facts, &self.collections, &self.watches] {
+            let batches = table.collect(table.scan(None, &["principal"]).await?).await?;
+            for row in rows(&batches) {
+                found.insert(read_principal(row)?);
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) async fn snapshot(self: Arc<Self>, principal: &Principal) -> Result<Snapshot, StoreError> {
         // While it is held no file of an older state is removed.
         let reading = Arc::clone(&self.reading).read_owned().await;

@@ -212,6 +212,6 @@ impl Inner {
     }
 }
 
-fn read_principal(row: Row<'_>) -> Result<Principal, StoreError> {
+pub(super) fn read_principal(row: Row<'_>) -> Result<Principal, StoreError> {
     Principal::new(row.text("principal")?).map_err(|error| corrupt(error.to_string()))
 }
