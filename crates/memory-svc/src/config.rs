@@ -1,14 +1,19 @@
 //! The `[memory]` section, typed; `config.toml` beside `Cargo.toml` holds the commented defaults.
 
+mod checks;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use solo_service::{Faults, GlobalConfig, ServiceConfig};
+use solo_service::{GlobalConfig, StartupError};
 
-use crate::query::{MAX_HITS, Mode};
-use crate::store::lance::Indexing;
+use crate::query::Mode;
+use crate::store::lance::{Indexing, KEPT, Sharing};
+
+/// How the URL of a store in a bucket begins.
+const BUCKET: &str = "s3://";
 
 /// The section as it is written.
 #[derive(Debug, Clone, Deserialize)]
@@ -18,8 +23,14 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What stores.
     pub store: StoreKind,
-    /// The store's folder; empty: `memory` in the data folder.
+    /// The store's folder, or its place in a bucket; empty: `memory` in the data folder.
     pub path: String,
+    /// Whether other processes have the store open, too.
+    pub shared: bool,
+    /// What others wrote to a shared store is seen after so many milliseconds at the latest.
+    pub refresh_ms: u64,
+    /// The bucket that the store is in.
+    pub s3: S3Config,
     /// CPU threads for embeddings, and as many for reranking; 0: as many as `[global]` allows.
     pub threads: usize,
     /// Texts that may wait to be embedded, and searches that may wait to be reranked.
@@ -54,6 +65,18 @@ pub struct Config {
 pub enum StoreKind {
     /// LanceDB in a folder.
     Lance,
+}
+
+/// `[memory.s3]`: all but the credentials.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Config {
+    /// The server's URL; empty: Amazon's.
+    pub endpoint: String,
+    /// The bucket's region; empty: what the environment says.
+    pub region: String,
+    /// Whether the endpoint may be spoken to without TLS.
+    pub allow_http: bool,
 }
 
 /// Embedding engines.
@@ -190,6 +213,20 @@ pub struct WatchConfig {
     pub settle_ms: u64,
     /// Seconds after which a folder is compared with the store though no change was told.
     pub rescan_s: u64,
+    /// Whether this process, of those that share a store, is the one that keeps watched folders.
+    pub keeper: bool,
+}
+
+impl S3Config {
+    /// As the database names them. What is left out comes from the environment, as do the credentials.
+    fn options(&self) -> Vec<(String, String)> {
+        let given = [("aws_endpoint", &self.endpoint), ("aws_region", &self.region)];
+        let given = given.into_iter().filter(|(_, value)| !value.is_empty());
+        let given = given.map(|(key, value)| (key.to_owned(), value.clone()));
+        given
+            .chain([("allow_http".to_owned(), self.allow_http.to_string())])
+            .collect()
+    }
 }
 
 impl WatchConfig {
@@ -236,9 +273,59 @@ impl UpkeepConfig {
 }
 
 impl Config {
-    /// The store's folder.
+    /// The store's folder, or its URL in a bucket.
     pub fn folder(&self, global: &GlobalConfig) -> PathBuf {
         solo_service::config::path_or(&self.path, || global.data_dir.join("memory"))
+    }
+
+    /// Where documents wait until they are read: a folder of this machine.
+    pub fn spool(&self, global: &GlobalConfig) -> PathBuf {
+        if self.is_in_bucket() {
+            global.data_dir.join("memory")
+        } else {
+            self.folder(global)
+        }
+    }
+
+    /// True: other processes may have the store open, too.
+    pub fn is_shared(&self) -> bool {
+        self.shared || self.is_in_bucket()
+    }
+
+    fn is_in_bucket(&self) -> bool {
+        self.path.starts_with(BUCKET)
+    }
+
+    /// Whether this process keeps watched folders: of those that share a store one does.
+    pub fn keeps_watches(&self) -> bool {
+        self.watch.keeper || !self.is_shared()
+    }
+
+    /// How the store is shared; `None`: it is not.
+    ///
+    /// # Errors
+    /// A place in a bucket, in a build that cannot reach any.
+    pub fn sharing(&self) -> Result<Option<Sharing>, StartupError> {
+        if self.is_in_bucket() && !cfg!(feature = "s3") {
+            return Err(StartupError::Config(format!(
+                "memory.path is {}, and this memory-svc was built without buckets: build it with `--features s3`, or set \
+                 memory.path to a folder",
+                self.path
+            )));
+        }
+        Ok(self.is_shared().then(|| Sharing {
+            refresh: Duration::from_millis(self.refresh_ms),
+            bucket: self.is_in_bucket().then(|| self.s3.options()),
+        }))
+    }
+
+    /// Looking after the store: where several processes have it, the files of older states stay for as long as any write takes.
+    pub fn upkeep(&self) -> UpkeepConfig {
+        let mut upkeep = self.upkeep;
+        if self.is_shared() {
+            upkeep.retain_s = upkeep.retain_s.max(KEPT.as_secs());
+        }
+        upkeep
     }
 
     /// How the store is indexed.
@@ -257,60 +344,5 @@ impl Config {
         } else {
             self.threads
         }
-    }
-}
-
-impl ServiceConfig for Config {
-    fn listen(&self) -> SocketAddr {
-        self.listen
-    }
-
-    fn validate(&self, _: &GlobalConfig, faults: &mut Faults) {
-        let Self {
-            chunking,
-            embedding,
-            extract,
-            rerank,
-            search,
-            upkeep,
-            watch,
-            ..
-        } = self;
-        faults.range("memory.queue", self.queue, 1, 4096);
-        faults.range("memory.max_document_bytes", self.max_document_bytes, 1, 1 << 30);
-        faults.range("memory.max_import_bytes", self.max_import_bytes, 1, 1 << 44);
-        faults.range("memory.max_passage_bytes", self.max_passage_bytes, 1024, 1 << 20);
-        faults.range("memory.extract.max_text_bytes", extract.max_text_bytes, 1024, 1 << 28);
-        faults.range("memory.extract.memory_mb", extract.memory_mb, 64, 65_536);
-        faults.range("memory.extract.timeout_s", extract.timeout_s, 1, 3600);
-        faults.range("memory.extract.processes", extract.processes, 1, 64);
-        faults.range("memory.embedding.max_tokens", embedding.max_tokens, 66, 512);
-        faults.range("memory.embedding.batch", embedding.batch, 1, 256);
-        let room = embedding.max_tokens.saturating_sub(2);
-        if !(64..=room).contains(&chunking.tokens) {
-            let tokens = chunking.tokens;
-            let problem = format!("64 to {room} (embedding.max_tokens - 2) is wanted, found {tokens}");
-            faults.add("memory.chunking.tokens", problem);
-        }
-        let half = chunking.tokens / 2;
-        if chunking.overlap > half {
-            let problem = format!("0 to {half} (half of tokens) is wanted, found {}", chunking.overlap);
-            faults.add("memory.chunking.overlap", problem);
-        }
-        faults.range("memory.search.limit", search.limit, 1, MAX_HITS);
-        faults.range("memory.search.min_score", search.min_score, -1.0, 1.0);
-        faults.range("memory.search.max_query_chars", search.max_query_chars, 1, 1_000_000);
-        faults.range("memory.search.resident_mb", search.resident_mb, 0, 1 << 20);
-        if rerank.engine != RerankEngine::None && rerank.model.trim().is_empty() {
-            let problem = "the folder of a cross-encoder is wanted, found none; engine = \"none\" needs no model";
-            faults.add("memory.rerank.model", problem);
-        }
-        faults.range("memory.rerank.candidates", rerank.candidates, 1, MAX_HITS);
-        faults.range("memory.rerank.max_tokens", rerank.max_tokens, 64, 512);
-        faults.range("memory.watch.settle_ms", watch.settle_ms, 10, 600_000);
-        faults.range("memory.watch.rescan_s", watch.rescan_s, 1, 86_400);
-        faults.range("memory.upkeep.after_writes", upkeep.after_writes, 1, 1 << 20);
-        faults.range("memory.upkeep.index_from", upkeep.index_from, 1000, 1 << 40);
-        faults.range("memory.upkeep.retain_s", upkeep.retain_s, 1, 86_400);
     }
 }

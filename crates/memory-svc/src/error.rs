@@ -33,6 +33,18 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
+    /// Another process keeps watched folders.
+    #[error(
+        "this memory-svc shares its store and does not keep watched folders: set memory.watch.keeper = true for one of those \
+         that share it, and watch there"
+    )]
+    WatchesElsewhere,
+    /// Other processes would go on with the old vectors.
+    #[error(
+        "the store is shared, and others would go on with the old vectors: stop them and give it to one with \
+         memory.shared = false meanwhile; of a store in a bucket, `solo memory export` and import into a new one"
+    )]
+    SharedStore,
     /// An exported file.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -81,11 +93,6 @@ pub enum Error {
         /// What kind of failure that is.
         code: ErrorCode,
     },
-    /// Several services use the store.
-    #[error(
-        "several services share this store, so none can exchange it: export it, and import it into a store of the other model"
-    )]
-    SharedStore,
     /// Work on another thread ended by a panic.
     #[error("{doing} panicked")]
     Panicked {
@@ -114,7 +121,9 @@ impl ServiceError for Error {
             | Self::Spool { .. }
             | Self::Snapshot(SnapshotError::Io(_)) => ErrorCode::ResourceExhausted,
             Self::Snapshot(_) => ErrorCode::InvalidArgument,
-            Self::Model(_) | Self::Reembedding { .. } | Self::SharedStore => ErrorCode::FailedPrecondition,
+            Self::Model(_) | Self::Reembedding { .. } | Self::SharedStore | Self::WatchesElsewhere => {
+                ErrorCode::FailedPrecondition
+            }
             Self::NotReembedded { code, .. } => *code,
             Self::Store(error) => error.code(),
             Self::Worker(error) => error.code(),
@@ -133,13 +142,14 @@ impl ServiceError for Error {
             Self::Reader { .. } => "READER_FAILED",
             Self::Spool { .. } | Self::Snapshot(SnapshotError::Io(_)) => "DISK_FULL",
             Self::ImportTooLarge { .. } => "IMPORT_TOO_LARGE",
+            Self::WatchesElsewhere => "WATCHES_ELSEWHERE",
+            Self::SharedStore => "STORE_SHARED",
             Self::Snapshot(SnapshotError::Newer { .. }) => "NEWER_VERSION",
             Self::Snapshot(_) => "BAD_SNAPSHOT",
             Self::DocumentTooLarge { .. } => "DOCUMENT_TOO_LARGE",
             Self::Model(_) => "MODEL_UNAVAILABLE",
             Self::Reembedding { .. } => "REEMBEDDING",
             Self::NotReembedded { .. } => "NOT_REEMBEDDED",
-            Self::SharedStore => "SHARED_STORE",
             Self::Store(error) => error.reason(),
             Self::Worker(error) => error.reason(),
             Self::Embedding(EmbeddingError::Cancelled) | Self::Rerank(RerankError::Cancelled) => "CANCELLED",
@@ -161,6 +171,7 @@ impl ServiceError for Error {
     fn retry_after(&self) -> Option<std::time::Duration> {
         match self {
             Self::Worker(error) => error.retry_after(),
+            Self::Store(error) => error.retry_after(),
             _ => None,
         }
     }

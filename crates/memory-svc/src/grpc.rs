@@ -358,10 +358,15 @@ impl MemoryService for MemoryGrpc {
         request: Request<ListWatchesRequest>,
     ) -> Result<Response<ListWatchesResponse>, Status> {
         let principal = principal(&request)?;
-        let watches = self.watches.list(&principal).into_iter();
-        Ok(Response::new(ListWatchesResponse {
-            watches: watches.map(|(watch, report)| convert::watch(watch, report)).collect(),
-        }))
+        answer(
+            async {
+                let watches = self.watches.list(&principal).await?.into_iter();
+                Ok(ListWatchesResponse {
+                    watches: watches.map(|(watch, report)| convert::watch(watch, report)).collect(),
+                })
+            }
+            .await,
+        )
     }
 
     async fn verify(&self, request: Request<VerifyRequest>) -> Result<Response<VerifyResponse>, Status> {

@@ -123,7 +123,7 @@ pub async fn assemble(
     let (shutdown, max_message_bytes) = (context.shutdown.clone(), context.global.max_message_bytes);
     let reader = Reader::new(program, config.extract);
     let rules = upkeep::Rules {
-        upkeep: config.upkeep,
+        upkeep: config.upkeep(),
         retention: config.retention,
     };
     let engines = memory::Engines {

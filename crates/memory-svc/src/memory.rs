@@ -118,7 +118,7 @@ impl Memory {
             loaders,
             rerankings,
             reader,
-            spool: config.folder(&context.global),
+            spool: config.spool(&context.global),
             config,
             figures: Figures::new(context.status.clone()),
             context,

@@ -27,6 +27,9 @@ use crate::retention::Limits;
 use crate::watch::Watch;
 pub use place::Place;
 
+/// After this time a write that others were faster than again and again is worth another attempt.
+const BUSY: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Keeps documents and facts. What a method acknowledged survives the death of the process.
 ///
 /// Writes are not cancelled with their caller: once begun, one runs to its end.
@@ -239,11 +242,17 @@ pub async fn from_config(config: &Config, global: &GlobalConfig, identity: &Iden
     let cannot = |error: std::io::Error| StartupError::other(format!("the store in {}: {error}", root.display()));
     let folder = place.current().map_err(cannot)?;
     let store = open(config, &folder, identity).await?;
-    place.remove_others().map_err(cannot)?;
+    if config.is_shared() {
+        // Documents wait in the store's own folder otherwise.
+        std::fs::create_dir_all(config.spool(global)).map_err(cannot)?;
+    } else {
+        place.remove_others().map_err(cannot)?;
+    }
     Ok(Opened {
         store,
         folder,
-        place: Some(place),
+        // Others would not hear that another store has taken its place.
+        place: (!config.is_shared()).then_some(place),
     })
 }
 
@@ -253,9 +262,14 @@ pub async fn from_config(config: &Config, global: &GlobalConfig, identity: &Iden
 /// As [`from_config`].
 pub async fn open(config: &Config, folder: &Path, identity: &Identity) -> Result<Arc<dyn Store>, StartupError> {
     match config.store {
-        StoreKind::Lance => Ok(Arc::new(
-            lance::LanceStore::open(folder, identity, config.indexing()).await?,
-        )),
+        StoreKind::Lance => {
+            let indexing = config.indexing();
+            let opened = match config.sharing()? {
+                Some(sharing) => lance::LanceStore::open_shared(folder, identity, indexing, sharing).await?,
+                None => lance::LanceStore::open(folder, identity, indexing).await?,
+            };
+            Ok(Arc::new(opened))
+        }
     }
 }
 
@@ -310,6 +324,9 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Other processes wrote to it meanwhile, again and again.
+    #[error("other processes are writing to the store, and nothing was changed: try again in a moment")]
+    Busy,
     /// It holds something that this version did not write.
     #[error("the store holds a row that cannot be read: {problem}")]
     Corrupt {
@@ -335,6 +352,7 @@ impl ServiceError for StoreError {
             Self::CollectionExists { .. } => ErrorCode::AlreadyExists,
             Self::FactChanged { .. } | Self::FactEnded { .. } => ErrorCode::FailedPrecondition,
             Self::DiskFull { .. } => ErrorCode::ResourceExhausted,
+            Self::Busy => ErrorCode::Unavailable,
             Self::Backend { .. } | Self::Corrupt { .. } => ErrorCode::Internal,
         }
     }
@@ -349,8 +367,13 @@ impl ServiceError for StoreError {
             Self::FactChanged { .. } => "FACT_CHANGED",
             Self::FactEnded { .. } => "FACT_ENDED",
             Self::DiskFull { .. } => "DISK_FULL",
+            Self::Busy => "STORE_BUSY",
             Self::Backend { .. } => "STORE_FAILED",
             Self::Corrupt { .. } => "STORE_CORRUPT",
         }
+    }
+
+    fn retry_after(&self) -> Option<std::time::Duration> {
+        matches!(self, Self::Busy).then_some(BUSY)
     }
 }

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use solo_service::CancellationToken;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
+use uuid::Uuid;
 
 use crate::config::{RetentionConfig, UpkeepConfig};
 use crate::retention::{self, Limits};
@@ -15,6 +16,8 @@ use crate::store::{Store, StoreError};
 
 /// Wait after a failure (a full disk, say) before trying again.
 const RETRY: Duration = Duration::from_secs(60);
+/// Wait where other processes of a shared store were in the way, at least; at most twice as long, so that two do not meet again.
+const LATER: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
 enum Work {
@@ -138,9 +141,19 @@ async fn expire(store: &dyn Store, retention: RetentionConfig) -> Result<(), Sto
 
 /// Reports a failure and waits; false: the service stops.
 async fn pause(error: &StoreError, shutdown: &CancellationToken) -> bool {
-    tracing::error!(error = %solo_service::error::chain(error), retry_s = RETRY.as_secs(), "upkeep of the store failed");
+    let wait = if matches!(error, StoreError::Busy) {
+        let wait = LATER.mul_f64(1.0 + f64::from(Uuid::new_v4().as_bytes()[0]) / 256.0);
+        tracing::debug!(
+            retry_s = wait.as_secs(),
+            "another process is writing to the store: its upkeep waits"
+        );
+        wait
+    } else {
+        tracing::error!(error = %solo_service::error::chain(error), retry_s = RETRY.as_secs(), "upkeep of the store failed");
+        RETRY
+    };
     tokio::select! {
         () = shutdown.cancelled() => false,
-        () = sleep(RETRY) => true,
+        () = sleep(wait) => true,
     }
 }

@@ -4,6 +4,10 @@
 //! - [`keeper`] makes the store equal the folder: at its start, whenever something changes, and every now and then in case a
 //!   change was not told. It compares contents, never histories, so that it does not matter what it missed or when it was
 //!   killed.
+//!
+//! Of processes that share a store one keeps the folders (`memory.watch.keeper`): a keeper deletes what its folder has not, and
+//! the folder of that name on another machine may be another one. The others list and remove them.
+//!
 //! - [`scan`] lists a folder's files; [`notices`] hears of changes and lets them settle; [`file`](mod@file) opens what is in
 //!   the folder and nothing that only seems to be.
 
@@ -48,6 +52,17 @@ impl Watch {
     /// The beginning of its documents' URIs.
     pub fn uri(&self) -> String {
         uri_of_folder(&self.path)
+    }
+
+    /// Refuses one that another process of a shared store has removed, and perhaps forgotten what it brought.
+    async fn check_known(&self, memory: &Memory) -> Result<(), Error> {
+        if memory.config().is_shared() && !memory.store().watches().await?.contains(self) {
+            Err(StoreError::NotFound {
+                what: "watch",
+                name: self.id.to_string(),
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -108,12 +123,16 @@ struct Running {
 }
 
 impl Watches {
-    /// Goes on with the folders that the store knows.
+    /// Goes on with the folders that the store knows, if this is the process that keeps them.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn start(memory: Memory, shutdown: CancellationToken) -> Result<Self, StoreError> {
-        let known = memory.store().watches().await?;
+        let known = if memory.config().keeps_watches() {
+            memory.store().watches().await?
+        } else {
+            Vec::new()
+        };
         let watches = Self(Arc::new(Parts {
             memory,
             running: Mutex::default(),
@@ -136,10 +155,14 @@ impl Watches {
     /// Watches a folder.
     ///
     /// # Errors
-    /// What is no folder, or lies in one that is watched for the same collection, or holds one.
+    /// What is no folder, or lies in one that is watched for the same collection, or holds one. A process that does not keep
+    /// watched folders.
     pub async fn add(&self, principal: &Principal, path: &str, collection: CollectionName) -> Result<Watch, Error> {
+        if !self.0.memory.config().keeps_watches() {
+            return Err(Error::WatchesElsewhere);
+        }
         let path = folder(path).await?;
-        for watch in self.of(principal) {
+        for watch in self.of(principal).await? {
             if watch.collection == collection && (path.starts_with(&watch.path) || watch.path.starts_with(&path)) {
                 let message = format!(
                     "{} is watched already for the collection {collection}: remove that watch first ({})",
@@ -167,7 +190,7 @@ impl Watches {
     /// # Errors
     /// When there is no such watch of this principal.
     pub async fn remove(&self, principal: &Principal, id: Uuid, keep_documents: bool) -> Result<u64, Error> {
-        let watch = self.of(principal).into_iter().find(|watch| watch.id == id);
+        let watch = self.of(principal).await?.into_iter().find(|watch| watch.id == id);
         let watch = watch.ok_or_else(|| StoreError::NotFound {
             what: "watch",
             name: id.to_string(),
@@ -198,26 +221,43 @@ impl Watches {
     /// # Errors
     /// When the store cannot be written.
     pub async fn remove_all(&self, principal: &Principal) -> Result<(), Error> {
-        for watch in self.of(principal) {
+        for watch in self.of(principal).await? {
             self.remove(principal, watch.id, true).await?;
         }
         Ok(())
     }
 
     /// The folders of a principal, oldest first, and how they are getting on.
-    pub fn list(&self, principal: &Principal) -> Vec<(Watch, Report)> {
-        let mut list: Vec<(Watch, Report)> = self
-            .running()
-            .values()
-            .filter(|running| running.watch.principal == *principal)
-            .map(|running| (running.watch.clone(), running.report.borrow().clone()))
-            .collect();
+    ///
+    /// # Errors
+    /// When the store cannot be read, where another process keeps them.
+    pub async fn list(&self, principal: &Principal) -> Result<Vec<(Watch, Report)>, Error> {
+        let mut list: Vec<(Watch, Report)> = if self.0.memory.config().keeps_watches() {
+            let running = self.running();
+            let report = |running: &Running| (running.watch.clone(), running.report.borrow().clone());
+            running.values().map(report).collect()
+        } else {
+            let report = Report {
+                phase: Phase::Waiting,
+                problem: "another process of this shared store keeps it, the one with memory.watch.keeper = true"
+                    .into(),
+                ..Report::default()
+            };
+            let known = self.0.memory.store().watches().await?;
+            known.into_iter().map(|watch| (watch, report.clone())).collect()
+        };
+        list.retain(|(watch, _)| watch.principal == *principal);
         list.sort_by_key(|(watch, _)| watch.id);
-        list
+        Ok(list)
     }
 
-    fn of(&self, principal: &Principal) -> Vec<Watch> {
-        self.list(principal).into_iter().map(|(watch, _)| watch).collect()
+    async fn of(&self, principal: &Principal) -> Result<Vec<Watch>, Error> {
+        Ok(self
+            .list(principal)
+            .await?
+            .into_iter()
+            .map(|(watch, _)| watch)
+            .collect())
     }
 
     fn keep(&self, watch: Watch) {

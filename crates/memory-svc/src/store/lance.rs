@@ -19,9 +19,14 @@
 //!
 //! One process owns the folder (a lock file says so) and one write runs at a time; reads are concurrent. Writes run as
 //! tasks of their own, so that a caller that goes away cannot stop one between two steps.
+//!
+//! Where several processes share the store ([`sharing`]), each has one write at a time, and of two that meet the slower one is
+//! decided again ([`put`]). What is live is then looked up in `documents` after each search, instead of in `hidden`, and nothing is
+//! held in memory.
 
 mod change;
 mod collections;
+mod creating;
 mod document_rows;
 mod documents;
 mod expire;
@@ -29,13 +34,18 @@ mod facts;
 mod identity;
 mod index;
 mod nearest;
+mod open;
 mod passages;
 mod piece;
+mod pin;
 mod predicate;
+mod put;
 mod resident;
 mod restore;
 mod rows;
 mod schema;
+mod shared_table;
+mod sharing;
 mod snapshot;
 mod table;
 mod tend;
@@ -43,23 +53,20 @@ mod verify;
 mod watches;
 
 use std::collections::HashSet;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use solo_service::StartupError;
 use tokio::sync::{Mutex, RwLock, watch};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::{Backlog, FactPage, Snapshot, Statistics, Store, StoreError, Verification};
 use crate::document::{ChunkDraft, Collection, Document, DocumentDraft, DocumentFilter, Passage, Put, Stored};
-use crate::embedding::Identity;
 use crate::fact::{Fact, FactChange, FactVersion, Forgotten, Selector};
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::page::{Page, PageRequest};
@@ -69,6 +76,8 @@ use crate::watch::Watch;
 pub use index::Indexing;
 use predicate::Predicate;
 use resident::Resident;
+use sharing::Shared;
+pub use sharing::{KEPT, Sharing};
 use table::Table;
 
 /// LanceDB in a folder. Cheap to clone.
@@ -95,60 +104,13 @@ struct Inner {
     counts: nearest::Counts,
     backlog: watch::Sender<Backlog>,
     indexing: Indexing,
-    /// Locked for as long as the store is open.
-    _lock: File,
+    /// `None`: no other process has the store.
+    shared: Option<Shared>,
+    /// Locked for as long as the store is open, where it is a folder.
+    _lock: Option<File>,
 }
 
 impl LanceStore {
-    /// Opens the store in `path`, or makes one there, and sweeps what a crash left.
-    ///
-    /// # Errors
-    /// A store that was made with another embedding model or by a newer version, that is open in another process, or that
-    /// cannot be read or written.
-    pub async fn open(path: &Path, embedding: &Identity, indexing: Indexing) -> Result<Self, StartupError> {
-        std::fs::create_dir_all(path)
-            .map_err(|error| StartupError::other(format!("the folder {} cannot be made: {error}", path.display())))?;
-        let lock = lock(path)?;
-        let uri = path
-            .to_str()
-            .ok_or_else(|| StartupError::Config(format!("memory.path: {} is not UTF-8", path.display())))?;
-        let failed = |error: StoreError| StartupError::other(error);
-        let database = lancedb::connect(uri)
-            .execute()
-            .await
-            .map_err(|error| failed(table::failed(path, "was opened", error)))?;
-        let dimension = embedding.dimension;
-        let open = async |name, schema| Table::open(&database, path, name, schema).await.map_err(failed);
-        let recorded = identity::check(&database, path, embedding).await?;
-        let inner = Inner {
-            documents: open("documents", schema::documents()).await?,
-            chunks: open("chunks", schema::chunks(dimension)).await?,
-            facts: open("facts", schema::facts(dimension)).await?,
-            collections: open("collections", schema::collections()).await?,
-            watches: open("watches", schema::watches()).await?,
-            dimension,
-            writing: Mutex::new(()),
-            reading: Arc::default(),
-            hidden: RwLock::default(),
-            resident: Resident::new(dimension, indexing.resident_bytes),
-            counts: nearest::Counts::default(),
-            backlog: watch::Sender::new(Backlog::default()),
-            indexing,
-            _lock: lock,
-        };
-        if !recorded {
-            identity::record(&database, path, embedding).await.map_err(failed)?;
-        }
-        let language = inner.indexing.language.clone();
-        inner.chunks.index_words(&language).await.map_err(failed)?;
-        inner.facts.index_words(&language).await.map_err(failed)?;
-        inner.sweep().await.map_err(failed)?;
-        Ok(Self {
-            inner: Arc::new(inner),
-            writes: TaskTracker::new(),
-        })
-    }
-
     /// Runs a write to its end, whatever becomes of the caller. Of one that failed nobody knows what it committed: then what
     /// is held in memory is let go.
     async fn write<T, F>(&self, work: impl FnOnce(Arc<Inner>) -> F) -> Result<T, StoreError>
@@ -169,6 +131,10 @@ impl LanceStore {
                 let _writing = inner.writing.lock().await;
                 inner.resident.drop_all();
                 inner.note_write(true);
+            }
+            // Whoever wrote it sees it; at the latest when somebody looks again.
+            if let Err(error) = inner.follow().await {
+                tracing::warn!(error = %solo_service::error::chain(&error), "the newest state of the store could not be read");
             }
             done
         })
@@ -197,26 +163,6 @@ impl LanceStore {
     }
 }
 
-/// Makes this process the folder's only owner until the file is closed.
-fn lock(path: &Path) -> Result<File, StartupError> {
-    let file = path.join("solo.lock");
-    let cannot = |error: std::io::Error| StartupError::other(format!("{} cannot be locked: {error}", file.display()));
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&file)
-        .map_err(cannot)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(StartupError::other(format!(
-            "the store in {} is open in another process: stop that one (`solo ps`), or set memory.path",
-            path.display()
-        ))),
-        Err(TryLockError::Error(error)) => Err(cannot(error)),
-    }
-}
-
 #[async_trait]
 impl Store for LanceStore {
     async fn create_collection(
@@ -235,6 +181,7 @@ impl Store for LanceStore {
         principal: &Principal,
         page: &PageRequest<CollectionName>,
     ) -> Result<Page<Collection>, StoreError> {
+        self.inner.look().await?;
         self.inner.list_collections(principal, page).await
     }
 
@@ -250,6 +197,7 @@ impl Store for LanceStore {
         collection: &CollectionName,
         uri: &DocumentUri,
     ) -> Result<Option<Document>, StoreError> {
+        self.inner.look().await?;
         self.inner.find_document(principal, collection, uri).await
     }
 
@@ -265,18 +213,22 @@ impl Store for LanceStore {
         collection: &CollectionName,
         uri_prefix: &str,
     ) -> Result<Vec<Stored>, StoreError> {
+        self.inner.look().await?;
         self.inner.contents(principal, collection, uri_prefix).await
     }
 
     async fn find_content(&self, principal: &Principal, sha256: &[u8; 32]) -> Result<Option<Uuid>, StoreError> {
+        self.inner.look().await?;
         self.inner.find_content(principal, sha256).await
     }
 
     async fn chunks(&self, principal: &Principal, id: Uuid) -> Result<Vec<ChunkDraft>, StoreError> {
+        self.inner.look().await?;
         self.inner.chunks_of(principal, id).await
     }
 
     async fn document(&self, principal: &Principal, id: Uuid) -> Result<Document, StoreError> {
+        self.inner.look().await?;
         Ok(self.inner.document_row(principal, id).await?.document)
     }
 
@@ -286,6 +238,7 @@ impl Store for LanceStore {
         filter: &DocumentFilter,
         page: &PageRequest<Uuid>,
     ) -> Result<Page<Document>, StoreError> {
+        self.inner.look().await?;
         self.inner.list_documents(principal, filter, page).await
     }
 
@@ -296,10 +249,12 @@ impl Store for LanceStore {
     }
 
     async fn passage(&self, principal: &Principal, id: Uuid, range: Range<u64>) -> Result<Passage, StoreError> {
+        self.inner.look().await?;
         self.inner.passage(principal, id, range).await
     }
 
     async fn search(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError> {
+        self.inner.look().await?;
         self.inner.search(principal, query).await
     }
 
@@ -309,6 +264,7 @@ impl Store for LanceStore {
         vector: &[f32],
         limit: usize,
     ) -> Result<Vec<(Fact, f32)>, StoreError> {
+        self.inner.look().await?;
         self.inner.near_facts(principal, vector, limit).await
     }
 
@@ -319,6 +275,7 @@ impl Store for LanceStore {
     }
 
     async fn facts(&self, principal: &Principal, past: bool, page: &PageRequest<Uuid>) -> Result<FactPage, StoreError> {
+        self.inner.look().await?;
         self.inner.list_facts(principal, past, page).await
     }
 
@@ -329,6 +286,7 @@ impl Store for LanceStore {
     }
 
     async fn watches(&self) -> Result<Vec<Watch>, StoreError> {
+        self.inner.look().await?;
         self.inner.read_watches().await
     }
 
@@ -371,10 +329,12 @@ impl Store for LanceStore {
     }
 
     async fn principals(&self) -> Result<HashSet<Principal>, StoreError> {
+        self.inner.look().await?;
         self.inner.principals().await
     }
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {
+        self.inner.look().await?;
         let (documents, chunks, facts) = futures::try_join!(
             self.inner.documents.len(),
             self.inner.chunks.len(),
@@ -398,6 +358,7 @@ impl Store for LanceStore {
 
     async fn index(&self) -> Result<(), StoreError> {
         self.hold().await?;
+        let _turn = self.inner.turn()?;
         // Beside writes: appending and indexing do not get in each other's way, and indexing takes long.
         let (from, vectors) = (self.inner.indexing.vectors_from, !self.inner.resident.is_held());
         self.inner.chunks.index(from, vectors).await?;

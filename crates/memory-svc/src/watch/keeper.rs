@@ -134,6 +134,10 @@ impl Keeper {
 
     /// Makes the store equal the part `scope` of the folder.
     async fn compare(&mut self, scope: &Scope, notices: &Notices) -> Result<(), String> {
+        self.watch
+            .check_known(&self.memory)
+            .await
+            .map_err(|error| told(&error))?;
         let found = self.look(scope).await?;
         let store = self.memory.store();
         let stored = store

@@ -16,6 +16,7 @@ mod fifty;
 mod isolation;
 mod limits;
 mod model;
+mod pair;
 mod pdf_damage;
 #[path = "../../../solo-documents/src/tests/pdf_fixture.rs"]
 mod pdf_fixture;
@@ -23,7 +24,10 @@ mod reading;
 mod reembed;
 mod rerank;
 mod retention;
+#[cfg(feature = "s3")]
+mod s3;
 mod search;
+mod shared;
 mod startup;
 mod support;
 mod two_users;

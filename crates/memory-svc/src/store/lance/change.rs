@@ -7,13 +7,14 @@ use uuid::Uuid;
 
 use super::document_rows::DocumentRow;
 use super::piece::{Piece, PieceOf};
-use crate::document::{ChunkDraft, Document, DocumentDraft};
+use crate::document::{Document, DocumentDraft};
 
 /// A document that takes the place of another, or of none.
 pub(super) struct Change {
     pub(super) old: Option<DocumentRow>,
     pub(super) new: DocumentRow,
-    pub(super) chunks: Vec<ChunkDraft>,
+    /// What it was made of.
+    pub(super) draft: DocumentDraft,
     /// Of the chunks.
     pub(super) ids: Vec<Uuid>,
 }
@@ -29,10 +30,10 @@ impl Change {
                     .map(|before| before.id)
                     .or(history.map(|history| history.id))
                     .unwrap_or_else(Uuid::now_v7),
-                collection: draft.collection,
+                collection: draft.collection.clone(),
                 uri: draft.uri.as_str().to_owned(),
-                title: draft.title,
-                media_type: draft.media_type,
+                title: draft.title.clone(),
+                media_type: draft.media_type.clone(),
                 version: before
                     .map_or(1, |before| before.version.saturating_add(1))
                     .max(history.map_or(1, |history| history.version)),
@@ -45,12 +46,12 @@ impl Change {
                     .or(history.map(|history| history.created_at))
                     .unwrap_or(now),
                 updated_at: history.map_or(now, |history| history.updated_at),
-                metadata: draft.metadata,
+                metadata: draft.metadata.clone(),
             },
         };
         Self {
             ids: draft.chunks.iter().map(|_| Uuid::now_v7()).collect(),
-            chunks: draft.chunks,
+            draft,
             old,
             new,
         }
@@ -66,7 +67,7 @@ impl Change {
             title: document.title.clone(),
             created_at: document.updated_at,
         });
-        self.chunks.iter().zip(&self.ids).map(move |(chunk, id)| {
+        self.draft.chunks.iter().zip(&self.ids).map(move |(chunk, id)| {
             let piece = Piece {
                 id: *id,
                 of: Arc::clone(&of),

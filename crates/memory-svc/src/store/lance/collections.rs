@@ -7,9 +7,12 @@ use arrow_array::{ArrayRef, Int64Array, StringArray};
 
 use super::Inner;
 use super::documents::now;
+use super::pin::{Outcome, Present};
 use super::predicate::Predicate;
 use super::rows::{batch, corrupt, rows};
 use super::schema;
+use super::shared_table::key;
+use super::sharing::Attempts;
 use crate::document::Collection;
 use crate::names::{CollectionName, Principal};
 use crate::page::{Page, PageRequest};
@@ -23,18 +26,18 @@ impl Inner {
         description: &str,
     ) -> Result<Collection, StoreError> {
         let _writing = self.writing.lock().await;
-        if self.collection_exists(principal, name).await? {
-            return Err(StoreError::CollectionExists { name: name.clone() });
-        }
-        self.add_collection(principal, name, description).await
+        self.follow().await?;
+        let added = self.add_collection(principal, name, description).await?;
+        added.ok_or_else(|| StoreError::CollectionExists { name: name.clone() })
     }
 
+    /// `None`: there is one of that name.
     async fn add_collection(
         &self,
         principal: &Principal,
         name: &CollectionName,
         description: &str,
-    ) -> Result<Collection, StoreError> {
+    ) -> Result<Option<Collection>, StoreError> {
         let created_at = now();
         let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
         let columns = vec![
@@ -43,18 +46,35 @@ impl Inner {
             text(description),
             Arc::new(Int64Array::from(vec![created_at.as_microsecond()])),
         ];
-        self.collections
-            .append(vec![batch(schema::collections(), columns)?])
-            .await?;
+        let rows = vec![batch(schema::collections(), columns)?];
+        let mut attempts = Attempts::default();
+        loop {
+            let pin = self.collections.pin().await?;
+            if self.collection_exists(principal, name).await? {
+                return Ok(None);
+            }
+            let Some(pin) = pin else {
+                self.collections.append(rows).await?;
+                break;
+            };
+            let added = self
+                .collections
+                .merge(&pin, &key::COLLECTIONS, rows.clone(), Present::Kept);
+            if added.await? == Outcome::Done {
+                break;
+            }
+            attempts.again().await?;
+            self.collections.reload().await?;
+        }
         self.note_write(false);
         let (name, description) = (name.clone(), description.to_owned());
-        Ok(Collection {
+        Ok(Some(Collection {
             name,
             description,
             documents: 0,
             chunks: 0,
             created_at,
-        })
+        }))
     }
 
     pub(super) async fn collection_exists(
@@ -148,6 +168,7 @@ impl Inner {
         name: &CollectionName,
     ) -> Result<u64, StoreError> {
         let _writing = self.writing.lock().await;
+        self.follow().await?;
         if !self.collection_exists(principal, name).await? {
             return Err(StoreError::NotFound {
                 what: "collection",
@@ -162,6 +183,13 @@ impl Inner {
         self.collections
             .delete(&Predicate::of(principal).is("name", name.as_str()))
             .await?;
+        if self.shared.is_some() {
+            // What came in meanwhile; whoever put it looks for the collection once more, too.
+            self.follow().await?;
+            let documents = self.document_rows(&inside).await?;
+            self.drop_documents(principal, &inside, &documents).await?;
+            self.facts.delete(&inside).await?;
+        }
         self.note_write(true);
         Ok(deleted)
     }

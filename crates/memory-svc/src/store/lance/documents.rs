@@ -1,6 +1,5 @@
 //! Documents: putting, finding, listing, deleting. The order of the steps is explained in [`super`].
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch, StringArray, UInt32Array, UInt64Array};
@@ -12,8 +11,10 @@ use super::Inner;
 use super::change::Change;
 use super::document_rows::{COLUMNS, DocumentRow, document_row, read_document, read_hash};
 use super::predicate::Predicate;
+use super::put::Slot;
 use super::rows::{batch, rows, vectors};
 use super::schema;
+use super::sharing::Attempts;
 use super::snapshot::{CHUNK_COLUMNS, read_chunk};
 use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, Put, Stored};
 use crate::names::{CollectionName, DocumentUri, Principal};
@@ -30,83 +31,24 @@ impl Inner {
         drafts: Vec<DocumentDraft>,
     ) -> Result<Vec<Put>, StoreError> {
         let _writing = self.writing.lock().await;
-        let mut old = self.rows_of_drafts(principal, &drafts).await?;
-        let mut taken = self.taken_ids(&drafts).await?;
-        let now = now();
-        let (mut puts, mut changes) = (Vec::with_capacity(drafts.len()), Vec::new());
-        for mut draft in drafts {
-            let old = old.remove(&(draft.collection.clone(), draft.uri.as_str().to_owned()));
-            if let Some(history) = &mut draft.history
-                && !taken.insert(history.id)
-            {
-                history.id = Uuid::now_v7();
-            }
-            match old {
-                Some(old) if draft.is_stale_beside(&old.document) => puts.push(Put {
-                    document: old.document,
-                    unchanged: true,
-                }),
-                old => {
-                    let change = Change::new(old, draft, now);
-                    puts.push(Put {
-                        document: change.new.document.clone(),
-                        unchanged: false,
-                    });
-                    changes.push(change);
-                }
-            }
+        if self.shared.is_some() {
+            return self.put_shared(principal, drafts).await;
         }
-        if changes.is_empty() {
-            return Ok(puts);
+        let slots = drafts.into_iter().map(Slot::Draft).collect();
+        let (slots, _) = self.decide(principal, slots).await?;
+        let changes: Vec<&Change> = slots.iter().filter_map(Slot::change).collect();
+        if !changes.is_empty() {
+            let replaces = changes.iter().any(|change| change.old.is_some());
+            let done = self.switch(principal, &changes).await;
+            // Failed or done: what is left over is invisible, and upkeep removes it.
+            self.note_write(replaces || done.is_err());
+            done?;
         }
-        let replaces = changes.iter().any(|change| change.old.is_some());
-        let done = self.switch(principal, &changes).await;
-        // Failed or done: what is left over is invisible, and upkeep removes it.
-        self.note_write(replaces || done.is_err());
-        done.map(|()| puts)
-    }
-
-    /// The rows that drafts take the place of; makes sure that their collections exist.
-    async fn rows_of_drafts(
-        &self,
-        principal: &Principal,
-        drafts: &[DocumentDraft],
-    ) -> Result<HashMap<(CollectionName, String), DocumentRow>, StoreError> {
-        let mut collections: HashMap<&CollectionName, Vec<String>> = HashMap::new();
-        for draft in drafts {
-            let uris = collections.entry(&draft.collection).or_default();
-            uris.push(draft.uri.as_str().to_owned());
-        }
-        let mut found = HashMap::new();
-        for (collection, uris) in collections {
-            self.ensure_collection(principal, collection).await?;
-            let which = Predicate::of(principal)
-                .is("collection", collection.as_str())
-                .any_of("uri", uris);
-            for row in self.document_rows(&which).await? {
-                found.insert((collection.clone(), row.document.uri.clone()), row);
-            }
-        }
-        Ok(found)
-    }
-
-    /// Those of the identifiers that drafts were given elsewhere which somebody has here, whoever it is: identifiers are
-    /// everybody's, and a row of another is not to be replaced.
-    async fn taken_ids(&self, drafts: &[DocumentDraft]) -> Result<HashSet<Uuid>, StoreError> {
-        let ids: Vec<String> = drafts
-            .iter()
-            .filter_map(|draft| Some(draft.history?.id.to_string()))
-            .collect();
-        if ids.is_empty() {
-            return Ok(HashSet::new());
-        }
-        let which = Predicate::of_everybody("id", ids);
-        let batches = self.documents.read(&which, &["id"]).await?;
-        rows(&batches).map(|row| row.id("id")).collect()
+        Ok(slots.into_iter().filter_map(Slot::put).collect())
     }
 
     /// The three steps of a put.
-    async fn switch(&self, principal: &Principal, changes: &[Change]) -> Result<(), StoreError> {
+    async fn switch(&self, principal: &Principal, changes: &[&Change]) -> Result<(), StoreError> {
         let rows: Result<Vec<RecordBatch>, _> = changes
             .iter()
             .map(|change| document_row(principal, &change.new))
@@ -265,6 +207,7 @@ impl Inner {
     pub(super) async fn delete_documents(&self, principal: &Principal, ids: &[Uuid]) -> Result<u64, StoreError> {
         let _writing = self.writing.lock().await;
         let which = Predicate::of(principal).any_of("id", ids.iter().map(Uuid::to_string));
+        self.follow().await?;
         let found = if ids.is_empty() {
             Vec::new()
         } else {
@@ -290,6 +233,10 @@ impl Inner {
         if rows.is_empty() {
             return Ok(0);
         }
+        if self.shared.is_some() {
+            self.drop_shared(which, rows).await?;
+            return Ok(rows.len() as u64);
+        }
         let generations: Vec<Uuid> = rows.iter().map(|row| row.generation).collect();
         self.hidden.write().await.extend(&generations);
         if let Err(error) = self.documents.delete(which).await {
@@ -309,11 +256,41 @@ impl Inner {
         Ok(rows.len() as u64)
     }
 
+    /// Deletes documents where others write, too: those that were read, by their generations, and then what took their place
+    /// meanwhile.
+    async fn drop_shared(&self, which: &Predicate, rows: &[DocumentRow]) -> Result<(), StoreError> {
+        let mut attempts = Attempts::default();
+        let mut generations: Vec<Uuid> = rows.iter().map(|row| row.generation).collect();
+        loop {
+            // A long list makes a slow filter.
+            for some in generations.chunks(1000) {
+                let those = Predicate::of_everybody("generation", some.iter().map(Uuid::to_string));
+                self.documents.delete(&those).await?;
+            }
+            self.note_write(true);
+            self.drop_chunks_or_later(&generations).await;
+            self.follow().await?;
+            generations = self
+                .document_rows(which)
+                .await?
+                .iter()
+                .map(|row| row.generation)
+                .collect();
+            if generations.is_empty() {
+                return Ok(());
+            }
+            attempts.again().await?;
+        }
+    }
+
     /// Deletes hidden chunks; what cannot be deleted now stays hidden until upkeep can.
     pub(super) async fn drop_chunks_or_later(&self, generations: &[Uuid]) {
         if let Err(error) = self.drop_chunks(generations).await {
             let error = solo_service::error::chain(&error);
             tracing::warn!(%error, "chunks of a deleted version could not be removed yet; upkeep will try again");
+            if self.shared.is_some() {
+                self.hidden.write().await.extend(generations);
+            }
         }
     }
 
@@ -331,8 +308,9 @@ impl Inner {
         Ok(())
     }
 
-    fn chunk_rows(&self, principal: &Principal, change: &Change) -> Result<RecordBatch, StoreError> {
-        let Change { new: row, chunks, .. } = change;
+    pub(super) fn chunk_rows(&self, principal: &Principal, change: &Change) -> Result<RecordBatch, StoreError> {
+        let Change { new: row, draft, .. } = change;
+        let chunks = &draft.chunks;
         let count = chunks.len();
         let document = &row.document;
         let same = |text: &str| Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, count))) as ArrayRef;

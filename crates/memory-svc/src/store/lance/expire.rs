@@ -18,6 +18,7 @@ const AT_ONCE: usize = 1000;
 impl Inner {
     pub(super) async fn expire(&self, limits: &Limits) -> Result<Forgotten, StoreError> {
         let mut forgotten = Forgotten::default();
+        self.follow().await?;
         for principal in self.principals().await? {
             let _writing = self.writing.lock().await;
             let everything = || Predicate::of(&principal);
@@ -34,7 +35,10 @@ impl Inner {
                 let batches = self.facts.read(&old, &["id"]).await?;
                 let ids: Result<Vec<Uuid>, _> = rows(&batches).map(|row| row.id("id")).collect();
                 for some in ids?.chunks(AT_ONCE) {
-                    let versions = everything().any_of("id", some.iter().map(Uuid::to_string));
+                    // Told again by another process meanwhile, it stays.
+                    let versions = everything()
+                        .any_of("id", some.iter().map(Uuid::to_string))
+                        .earlier("created_at", before.as_microsecond());
                     forgotten.facts += self.drop_facts(&principal, &versions).await?;
                 }
             }

@@ -11,9 +11,12 @@ use super::Inner;
 use super::document_rows::read_collection;
 use super::documents::now;
 use super::nearest::FACT_COLUMNS;
+use super::pin::{Outcome, Pin, Present};
 use super::predicate::Predicate;
 use super::rows::{Row, batch, rows, vectors};
 use super::schema;
+use super::shared_table::key;
+use super::sharing::Attempts;
 use crate::fact::{Fact, FactChange, FactDraft, Forgotten, Known, Selector};
 use crate::names::Principal;
 use crate::page::PageRequest;
@@ -72,6 +75,24 @@ impl Inner {
         changes: Vec<FactChange>,
     ) -> Result<Vec<Fact>, StoreError> {
         let _writing = self.writing.lock().await;
+        let mut attempts = Attempts::default();
+        loop {
+            self.follow().await?;
+            let pin = self.facts.pin().await?;
+            let (answers, written) = self.decide_facts(principal, changes.clone()).await?;
+            if self.write_facts(principal, &written, pin.as_ref()).await? {
+                return Ok(answers);
+            }
+            attempts.again().await?;
+        }
+    }
+
+    /// The answers to changes, and the rows that they write.
+    async fn decide_facts(
+        &self,
+        principal: &Principal,
+        changes: Vec<FactChange>,
+    ) -> Result<(Vec<Fact>, Vec<FactRow>), StoreError> {
         let mut latest = self.latest_versions(principal, &changes).await?;
         let now = now();
         let (mut answers, mut written) = (Vec::with_capacity(changes.len()), Vec::new());
@@ -99,14 +120,28 @@ impl Inner {
                 }
             }
         }
-        self.write_facts(principal, &written).await?;
-        Ok(answers)
+        Ok((answers, written))
     }
 
-    /// Writes versions of facts, each in place of its row if there is one. The caller holds the write lock.
-    pub(super) async fn write_facts(&self, principal: &Principal, written: &[FactRow]) -> Result<(), StoreError> {
-        let rows = self.fact_rows(principal, written)?;
-        self.facts.upsert("row", vec![rows]).await?;
+    /// Writes versions of facts, each in place of its row if there is one. The caller holds the write lock. False: another
+    /// process was faster; `pin` is what the caller decided by.
+    pub(super) async fn write_facts(
+        &self,
+        principal: &Principal,
+        written: &[FactRow],
+        pin: Option<&Pin>,
+    ) -> Result<bool, StoreError> {
+        let rows = vec![self.fact_rows(principal, written)?];
+        match pin {
+            Some(pin) => {
+                let outcome = self.facts.merge(pin, &key::FACTS, rows, Present::Replaced).await?;
+                if outcome != Outcome::Done && !(outcome == Outcome::Unknown && self.are_there(written).await?) {
+                    return Ok(false);
+                }
+                self.check_collections(principal, written).await?;
+            }
+            None => self.facts.upsert("row", rows).await?,
+        }
         self.change_held(|held| {
             self.resident
                 .remove_fact_rows(held, principal, written.iter().map(|row| row.row));
@@ -117,6 +152,35 @@ impl Inner {
             })
         });
         self.note_write(false);
+        Ok(true)
+    }
+
+    /// Whether the newest state has these rows, as a commit that was never answered would have left them.
+    async fn are_there(&self, written: &[FactRow]) -> Result<bool, StoreError> {
+        self.facts.reload().await?;
+        let which = Predicate::of_everybody("row", written.iter().map(|row| row.row.to_string()));
+        let batches = self.facts.read(&which, &["row", "ended_at"]).await?;
+        let mut there = HashMap::new();
+        for row in rows(&batches) {
+            there.insert(row.id("row")?, row.maybe_time("ended_at")?);
+        }
+        Ok(written.iter().all(|row| there.get(&row.row) == Some(&row.ended_at)))
+    }
+
+    /// Drops facts of collections that were deleted meanwhile, as their deletion did: see [`super::put`].
+    async fn check_collections(&self, principal: &Principal, written: &[FactRow]) -> Result<(), StoreError> {
+        self.collections.reload().await?;
+        for row in written.iter().filter(|row| row.ended_at.is_none()) {
+            let name = &row.fact.collection;
+            let Err(gone) = self.ensure_collection(principal, name).await else {
+                continue;
+            };
+            if matches!(gone, StoreError::NotFound { .. }) {
+                let inside = Predicate::of(principal).is("collection", name.as_str());
+                self.facts.delete(&inside).await?;
+            }
+            return Err(gone);
+        }
         Ok(())
     }
 
@@ -188,6 +252,7 @@ impl Inner {
 
     pub(super) async fn forget(&self, principal: &Principal, selector: &Selector) -> Result<Forgotten, StoreError> {
         let _writing = self.writing.lock().await;
+        self.follow().await?;
         let everything = Predicate::of(principal);
         let which = match selector {
             Selector::Fact(id) => everything.clone().is("id", &id.to_string()),

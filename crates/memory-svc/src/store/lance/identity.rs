@@ -8,8 +8,11 @@ use jiff::Timestamp;
 use lancedb::Connection;
 use solo_service::StartupError;
 
+use super::pin::Present;
 use super::rows::{batch, rows};
 use super::schema;
+use super::shared_table::key;
+use super::sharing::Sharing;
 use super::table::Table;
 use crate::embedding::Identity;
 use crate::store::StoreError;
@@ -43,7 +46,13 @@ pub(super) async fn check(database: &Connection, path: &Path, embedding: &Identi
 }
 
 /// Writes the record of a new store, after all its tables were made and before any data is.
-pub(super) async fn record(database: &Connection, path: &Path, embedding: &Identity) -> Result<(), StoreError> {
+/// `sharing`: with other processes, of which one records it.
+pub(super) async fn record(
+    database: &Connection,
+    path: &Path,
+    embedding: &Identity,
+    sharing: Option<&Sharing>,
+) -> Result<(), StoreError> {
     let dimension = u32::try_from(embedding.dimension).unwrap_or(u32::MAX);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(UInt32Array::from(vec![schema::VERSION])),
@@ -55,8 +64,17 @@ pub(super) async fn record(database: &Connection, path: &Path, embedding: &Ident
         )])),
         Arc::new(Int64Array::from(vec![Timestamp::now().as_microsecond()])),
     ];
-    let table = Table::open(database, path, TABLE, schema::meta()).await?;
-    table.append(vec![batch(schema::meta(), columns)?]).await
+    let table = Table::open(database, path, TABLE, schema::meta(), sharing).await?;
+    let rows = vec![batch(schema::meta(), columns)?];
+    if sharing.is_none() {
+        return table.append(rows).await;
+    }
+    let table = table.share(&key::META).await?;
+    if let Some(pin) = table.pin().await? {
+        // Lost: another process recorded it.
+        table.merge(&pin, &key::META, rows, Present::Kept).await?;
+    }
+    Ok(())
 }
 
 /// The record, if it was written. Asks for no more columns than it needs: a newer version may have others.

@@ -37,6 +37,7 @@ pub struct Indexing {
 impl Table {
     /// Makes the index by words of the column `text`, unless there is one for this language.
     pub(super) async fn index_words(&self, language: &str) -> Result<(), StoreError> {
+        self.catch_up().await?;
         let name = format!("text_words_{language}");
         let known = self.indexes().await?;
         if known.contains(&name) {
@@ -64,6 +65,7 @@ impl Table {
 
     /// Brings the indexes up to date; makes those by principal and, where `vectors` says so, by vector, from so many rows on.
     pub(super) async fn index(&self, from: u64, vectors: bool) -> Result<(), StoreError> {
+        self.catch_up().await?;
         let update = OptimizeAction::Index(lancedb::table::OptimizeOptions::default());
         let updated = self.table().optimize(update).await;
         updated.map_err(self.failed("brought its indexes up to date"))?;

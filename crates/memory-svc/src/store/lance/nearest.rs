@@ -2,15 +2,17 @@
 //! Otherwise indexes ([`super::index`]) make both fast; what they do not know yet is looked at row by row, so that neither is
 //! ever stale.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
+use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::Inner;
 use super::documents::now;
 use super::facts::read_fact;
 use super::piece::{PIECE_COLUMNS, Piece, fact_hit};
+use super::pin::Pin;
 use super::predicate::Predicate;
 use super::rows::{Row, rows};
 use super::table::{DISTANCE, FLAT_BELOW, SCORE, Table};
@@ -30,6 +32,9 @@ pub(super) const FACT_COLUMNS: [&str; 9] = [
     "provenance",
     "version",
 ];
+
+/// A search asks again, without what turned out to be gone, so often at most.
+const MOST_LOOKS: usize = 8;
 
 /// Numbers of rows behind filters, remembered while the tables do not change: counting costs as much as searching.
 #[derive(Default)]
@@ -60,6 +65,14 @@ impl Counts {
     }
 }
 
+/// What the tables gave.
+struct Looked {
+    /// Pieces first, then facts.
+    found: Found,
+    /// Where others write, too: those of the pieces, in their order, and the state of `documents` that says which of them live.
+    lives: Option<(Vec<Uuid>, Pin)>,
+}
+
 impl Inner {
     pub(super) async fn search(&self, principal: &Principal, query: &Query) -> Result<Found, StoreError> {
         let Query {
@@ -74,15 +87,55 @@ impl Inner {
         {
             return Ok(ordered(found, *limit));
         }
+        let (mut dead, mut of_version) = (HashSet::new(), 0);
+        for looks in 1.. {
+            let Looked { mut found, lives } = self.search_tables(principal, query, &dead, now).await?;
+            let Some((generations, state)) = lives else {
+                return Ok(ordered(found, *limit));
+            };
+            let gone = gone(principal, &state, &generations).await?;
+            let mut pieces = generations.iter();
+            found
+                .hits
+                .retain(|hit| hit.kind != HitKind::Document || pieces.next().is_none_or(|of| !gone.contains(of)));
+            // There were fewer than wanted, so there are no others.
+            if gone.is_empty() || generations.len() < *limit || looks == MOST_LOOKS {
+                return Ok(ordered(found, *limit));
+            }
+            // What does not live in one state may live in the next.
+            if state.version() != of_version {
+                dead.clear();
+                of_version = state.version();
+            }
+            dead.extend(gone);
+        }
+        Ok(Found::default())
+    }
+
+    /// Asks the tables, for all but pieces of the generations `dead`.
+    async fn search_tables(
+        &self,
+        principal: &Principal,
+        query: &Query,
+        dead: &HashSet<Uuid>,
+        now: Timestamp,
+    ) -> Result<Looked, StoreError> {
+        let Query {
+            by,
+            filter,
+            limit,
+            vectors,
+        } = query;
         let now = now.as_microsecond();
         let of_documents = filter.kind != Some(HitKind::Fact);
         let of_facts = filter.finds_facts();
         let extra: &[&str] = if *vectors { &["vector"] } else { &[] };
-        let chunk_columns = [&PIECE_COLUMNS[..], extra].concat();
+        let generation: &[&str] = if self.shared.is_some() { &["generation"] } else { &[] };
+        let chunk_columns = [&PIECE_COLUMNS[..], extra, generation].concat();
         let fact_columns = [&FACT_COLUMNS[..], &["created_at"], extra].concat();
         // Which generations are hidden and which state the tables have must be read together: see the parent's header.
         let hidden = self.hidden.read().await;
-        let visible = chunk_filter(principal, filter).none_of("generation", hidden.iter().map(Uuid::to_string));
+        let visible = chunk_filter(principal, filter).none_of("generation", hidden.union(dead).map(Uuid::to_string));
         let holding = bounded(Predicate::of(principal), filter).holding(now);
         // Without the time, which would make every count new; a fact that expires meanwhile is still counted.
         let lasting = bounded(Predicate::of(principal), filter).not_ended();
@@ -105,16 +158,21 @@ impl Inner {
             Ok((count, Some(best.await?)))
         };
         let ((of_chunks, chunks), (of_facts, facts)) = futures::try_join!(chunks, facts)?;
+        let state = self.documents.pin().await?;
         drop(hidden);
         let mut found = Found {
             hits: Vec::new(),
             searched: of_chunks + of_facts,
         };
+        let mut generations = Vec::new();
         if let Some(best) = chunks {
             for row in rows(&self.chunks.collect(best).await?) {
                 let (score, parts) = score(row, by)?;
                 let vector = if *vectors { row.vector()? } else { Vec::new() };
                 found.hits.push(Piece::read(row, None)?.hit(score, parts, vector));
+                if state.is_some() {
+                    generations.push(row.id("generation")?);
+                }
             }
         }
         if let Some(best) = facts {
@@ -124,7 +182,8 @@ impl Inner {
                 found.hits.push(fact_hit(read_fact(row)?, score, parts, vector));
             }
         }
-        Ok(ordered(found, *limit))
+        let lives = state.map(|state| (generations, state));
+        Ok(Looked { found, lives })
     }
 
     pub(super) async fn near_facts(
@@ -161,6 +220,19 @@ impl Inner {
         self.counts.set(key, count);
         Ok(count)
     }
+}
+
+/// Those of the generations that no document has in this state.
+async fn gone(principal: &Principal, state: &Pin, generations: &[Uuid]) -> Result<HashSet<Uuid>, StoreError> {
+    let mut gone: HashSet<Uuid> = generations.iter().copied().collect();
+    if gone.is_empty() {
+        return Ok(gone);
+    }
+    let which = Predicate::of(principal).any_of("generation", gone.iter().map(Uuid::to_string));
+    for row in rows(&state.read(&which, &["generation"]).await?) {
+        gone.remove(&row.id("generation")?);
+    }
+    Ok(gone)
 }
 
 /// Best first; equal scores: the newer first, so that the order is always the same.

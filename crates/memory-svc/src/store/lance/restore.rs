@@ -8,6 +8,7 @@ use uuid::{NoContext, Uuid};
 use super::Inner;
 use super::facts::FactRow;
 use super::predicate::Predicate;
+use super::sharing::Attempts;
 use crate::fact::FactVersion;
 use crate::names::Principal;
 use crate::store::StoreError;
@@ -31,6 +32,24 @@ impl Inner {
         versions: Vec<FactVersion>,
     ) -> Result<u64, StoreError> {
         let _writing = self.writing.lock().await;
+        let mut attempts = Attempts::default();
+        loop {
+            self.follow().await?;
+            let pin = self.facts.pin().await?;
+            let written = self.decide_restored(principal, versions.clone()).await?;
+            if written.is_empty() || self.write_facts(principal, &written, pin.as_ref()).await? {
+                return Ok(written.len() as u64);
+            }
+            attempts.again().await?;
+        }
+    }
+
+    /// The rows that are to be written.
+    async fn decide_restored(
+        &self,
+        principal: &Principal,
+        versions: Vec<FactVersion>,
+    ) -> Result<Vec<FactRow>, StoreError> {
         let mut here: HashMap<Uuid, HashMap<u32, FactRow>> = HashMap::new();
         for row in self.read_fact_rows(&Predicate::of(principal)).await? {
             here.entry(row.fact.id).or_default().insert(row.fact.version, row);
@@ -68,10 +87,7 @@ impl Inner {
                 ..known
             }));
         }
-        if !written.is_empty() {
-            self.write_facts(principal, &written).await?;
-        }
-        Ok(written.len() as u64)
+        Ok(written)
     }
 }
 

@@ -66,6 +66,9 @@ impl Inner {
         let columns = [&CHUNK_COLUMNS[..], &["generation"]].concat();
         let (documents, facts, collections, mut chunks) = {
             let _writing = self.writing.lock().await;
+            self.follow().await?;
+            // While it is held readers go on seeing one state.
+            let _state = self.hidden.read().await;
             (
                 self.document_rows(&everything).await?,
                 self.fact_versions(&everything).await?,

@@ -10,7 +10,9 @@ use lancedb::query::{ColumnOrdering, ExecutableQuery, Query, QueryBase, Select};
 use lancedb::table::{CompactionOptions, OptimizeAction};
 use lancedb::{Connection, DistanceType};
 
+use super::creating;
 use super::predicate::Predicate;
+use super::sharing::Sharing;
 use crate::query::By;
 use crate::store::StoreError;
 
@@ -29,8 +31,13 @@ pub(super) const SCORE: &str = "_score";
 
 /// A table.
 pub(super) struct Table {
-    table: lancedb::Table,
-    path: PathBuf,
+    /// Written through.
+    pub(super) table: lancedb::Table,
+    /// Read through: the same, but where it must not run ahead of another table ([`super::shared_table`]).
+    pub(super) view: lancedb::Table,
+    pub(super) path: PathBuf,
+    /// Other processes write to it, too.
+    pub(super) shared: bool,
 }
 
 /// Rows on their way, of the state that the table had when it was asked.
@@ -38,7 +45,9 @@ pub(super) type Rows = lancedb::arrow::SendableRecordBatchStream;
 
 /// A database's error as the store's.
 pub(super) fn failed(path: &Path, doing: &'static str, error: lancedb::Error) -> StoreError {
-    if is_disk_full(&error) {
+    if is_conflict(&error) {
+        StoreError::Busy
+    } else if is_disk_full(&error) {
         StoreError::DiskFull {
             path: path.to_owned(),
             source: error.into(),
@@ -49,6 +58,37 @@ pub(super) fn failed(path: &Path, doing: &'static str, error: lancedb::Error) ->
             source: error.into(),
         }
     }
+}
+
+/// True when other commits came first, and nothing was changed.
+pub(super) fn is_conflict(error: &lancedb::Error) -> bool {
+    use lance::Error::{CommitConflict, IncompatibleTransaction, RetryableCommitConflict, TooMuchWriteContention};
+    let lancedb::Error::Lance { source } = error else {
+        return false;
+    };
+    matches!(
+        source,
+        CommitConflict { .. }
+            | IncompatibleTransaction { .. }
+            | RetryableCommitConflict { .. }
+            | TooMuchWriteContention { .. }
+    )
+}
+
+/// True when the store did not say whether a commit was made.
+pub(super) fn is_unknown(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // Its type is wrapped differently by each layer.
+        if error
+            .to_string()
+            .contains("is unknown: the commit may or may not have been applied")
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -70,36 +110,50 @@ fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
 }
 
 impl Table {
+    fn of(table: lancedb::Table, path: &Path) -> Self {
+        Self {
+            view: table.clone(),
+            table,
+            path: path.to_owned(),
+            shared: false,
+        }
+    }
+
     /// Opens a table as it is, if there is one.
     pub(super) async fn existing(database: &Connection, path: &Path, name: &str) -> Result<Option<Self>, StoreError> {
         match database.open_table(name).execute().await {
-            Ok(table) => Ok(Some(Self {
-                table,
-                path: path.to_owned(),
-            })),
+            Ok(table) => Ok(Some(Self::of(table, path))),
             Err(lancedb::Error::TableNotFound { .. }) => Ok(None),
             Err(error) => Err(failed(path, "opened a table", error)),
         }
     }
 
-    /// Opens a table, or makes an empty one.
+    /// Opens a table, or makes an empty one. `sharing`: other processes may be making it, too.
     pub(super) async fn open(
         database: &Connection,
         path: &Path,
         name: &str,
         schema: SchemaRef,
+        sharing: Option<&Sharing>,
     ) -> Result<Self, StoreError> {
         // Opened first: creating what exists would write a little, which a full disk refuses.
         let table = match Self::existing(database, path, name).await? {
             Some(table) => table,
-            None => {
-                let made = database.create_empty_table(name, schema.clone()).execute().await;
-                let table = made.map_err(|error| failed(path, "made a table", error))?;
-                Self {
-                    table,
-                    path: path.to_owned(),
+            None => match sharing {
+                None => {
+                    let made = database.create_empty_table(name, schema.clone()).execute().await;
+                    Self::of(made.map_err(|error| failed(path, "made a table", error))?, path)
                 }
-            }
+                Some(sharing) => {
+                    let options = sharing.bucket.as_deref().unwrap_or_default();
+                    let made = creating::create(path, name, schema.clone(), options).await;
+                    match (Self::existing(database, path, name).await?, made) {
+                        (Some(table), _) => table,
+                        (None, Err(error)) => return Err(error),
+                        (None, Ok(())) => return Err(StoreError::Busy),
+                    }
+                }
+            },
         };
         let found = table
             .table
@@ -133,15 +187,12 @@ impl Table {
 
     /// Number of rows.
     pub(super) async fn len(&self) -> Result<u64, StoreError> {
-        Ok(self.table.count_rows(None).await.map_err(self.failed("counted rows"))? as u64)
+        Ok(self.view.count_rows(None).await.map_err(self.failed("counted rows"))? as u64)
     }
 
     /// Number of the table's state.
     pub(super) async fn version(&self) -> Result<u64, StoreError> {
-        self.table
-            .version()
-            .await
-            .map_err(self.failed("read a table's version"))
+        self.view.version().await.map_err(self.failed("read a table's version"))
     }
 
     /// Appends rows, of which there are some: one commit.
@@ -170,6 +221,7 @@ impl Table {
 
     /// Deletes rows: one commit. Says how many.
     pub(super) async fn delete(&self, which: &Predicate) -> Result<u64, StoreError> {
+        self.catch_up().await?;
         Ok(self
             .table
             .delete(which.expr())
@@ -243,7 +295,7 @@ impl Table {
     }
 
     fn query(&self, which: Option<&Predicate>, columns: &[&str]) -> Query {
-        let query = self.table.query().select(Select::columns(columns));
+        let query = self.view.query().select(Select::columns(columns));
         match which {
             Some(which) => query.only_if_expr(which.expr().clone()),
             None => query,
@@ -266,6 +318,7 @@ impl Table {
 
     /// Joins small files; `erase`: writes every deleted row out, even where there are few.
     pub(super) async fn compact(&self, erase: bool) -> Result<(), StoreError> {
+        self.catch_up().await?;
         let options = CompactionOptions {
             target_rows_per_fragment: ROWS_PER_FILE,
             materialize_deletions_threshold: if erase { 0.0 } else { 0.1 },
@@ -283,13 +336,16 @@ impl Table {
         Ok(())
     }
 
-    /// Removes the files of states older than `retain`, and those that no state refers to. No write may run meanwhile.
+    /// Removes the files of states older than `retain`, and those that no state refers to. No write may run meanwhile, in no
+    /// process: where there are others, files that no state refers to are left until they are a week old.
     pub(super) async fn prune(&self, retain: std::time::Duration) -> Result<(), StoreError> {
+        self.catch_up().await?;
         let older_than = lancedb::table::Duration::from_std(retain).ok();
-        // The folder has one owner and the caller holds the write lock: what no state refers to is a crash's leavings.
+        // Where the folder has one owner and the caller holds the write lock, what no state refers to is a crash's leavings.
+        // Otherwise it may be what a commit is about to refer to.
         let action = OptimizeAction::Prune {
             older_than,
-            delete_unverified: Some(true),
+            delete_unverified: Some(!self.shared),
             error_if_tagged_old_versions: None,
         };
         self.table

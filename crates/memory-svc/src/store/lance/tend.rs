@@ -14,6 +14,7 @@ use super::piece::{PIECE_COLUMNS, Piece};
 use super::predicate::Predicate;
 use super::resident::Held;
 use super::rows::{Row, corrupt, rows};
+use super::sharing::{KEPT, Shared};
 use super::table::Table;
 use crate::names::Principal;
 use crate::store::{Backlog, StoreError};
@@ -28,7 +29,8 @@ impl Inner {
         });
     }
 
-    /// Removes chunks that belong to no document: a crash between two commits left them. Called before anybody reads.
+    /// Removes chunks that belong to no document: a crash between two commits left them. Called before anybody reads, or where
+    /// nobody sees them.
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
         let documents = self
             .documents
@@ -46,7 +48,7 @@ impl Inner {
         let mut strays: Vec<Uuid> = Vec::new();
         for row in rows(&firsts) {
             let generation = row.id("generation")?;
-            if !wanted.remove(&generation) {
+            if !wanted.remove(&generation) && !self.may_be_under_way(generation) {
                 strays.push(generation);
             }
         }
@@ -64,6 +66,11 @@ impl Inner {
         Ok(())
     }
 
+    /// True: another process may be about to make a document of these chunks.
+    pub(super) fn may_be_under_way(&self, generation: Uuid) -> bool {
+        self.shared.is_some() && Shared::may_be_under_way(generation)
+    }
+
     fn tables(&self) -> [&Table; 5] {
         [
             &self.documents,
@@ -75,14 +82,28 @@ impl Inner {
     }
 
     pub(super) async fn compact(&self) -> Result<(), StoreError> {
+        let _turn = self.turn()?;
         let _writing = self.writing.lock().await;
+        if self.shared.is_some() {
+            // Other processes may have died since this one began.
+            self.follow().await?;
+            self.sweep().await?;
+        }
         // No write runs, so whatever is hidden now is what a failed one left.
         let strays: Vec<Uuid> = self.hidden.read().await.iter().copied().collect();
         self.drop_chunks(&strays).await?;
         let done = *self.backlog.borrow();
         let erase = done.erased || !strays.is_empty();
+        let mut busy = false;
         for table in self.tables() {
-            table.compact(erase).await?;
+            match table.compact(erase).await {
+                // Another process wrote to the same files meanwhile.
+                Err(StoreError::Busy) => busy = true,
+                done => done?,
+            }
+        }
+        if busy {
+            return Err(StoreError::Busy);
         }
         // Writes wait for the lock, so none came meanwhile.
         self.backlog.send_modify(|backlog| *backlog = Backlog::default());
@@ -176,6 +197,12 @@ impl Inner {
     }
 
     pub(super) async fn prune(&self, retain: Duration) -> Result<(), StoreError> {
+        let _turn = self.turn()?;
+        let retain = if self.shared.is_some() {
+            retain.max(KEPT)
+        } else {
+            retain
+        };
         let _nobody_reads = self.reading.write().await;
         let _writing = self.writing.lock().await;
         for table in self.tables() {

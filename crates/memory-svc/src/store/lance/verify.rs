@@ -53,14 +53,15 @@ impl Inner {
         let chunk_columns = ["id", "generation", "ordinal", "start", "end", "vector"];
         let (documents, mut chunks, facts, hidden, held) = {
             let _writing = self.writing.lock().await;
+            self.follow().await?;
+            let hidden = self.hidden.read().await;
             let documents = self.documents.scan(None, &columns).await?;
             let chunks = self.chunks.scan(None, &chunk_columns).await?;
             let facts = self
                 .facts
                 .scan(None, &["row", "id", "principal", "version", "ended_at"])
                 .await?;
-            let hidden = self.hidden.read().await.clone();
-            (documents, chunks, facts, hidden, self.resident.identifiers())
+            (documents, chunks, facts, hidden.clone(), self.resident.identifiers())
         };
         let mut problems = Problems::default();
         let mut found = Verification::default();
@@ -110,7 +111,7 @@ impl Inner {
         for (generation, mut places) in pieces {
             let Some(promise) = promises.remove(&generation) else {
                 // What waits for upkeep to be removed is hidden, and no problem.
-                if !hidden.contains(&generation) {
+                if !hidden.contains(&generation) && !self.may_be_under_way(generation) {
                     problems.add(format!("{} pieces belong to no document", places.len()));
                 }
                 continue;

@@ -40,6 +40,7 @@ impl Inner {
 
     pub(super) async fn add_watch(&self, watch: &Watch) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
+        self.follow().await?;
         self.ensure_collection(&watch.principal, &watch.collection).await?;
         let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
         let columns = vec![
