@@ -223,7 +223,7 @@ async fn what_another_process_may_still_use_is_not_removed() {
     // Whoever has the store alone knows that nobody uses them.
     let store = LanceStore::open(folder.path(), &identity, indexing()).await.unwrap();
     store.prune(Duration::ZERO).await.unwrap();
-    assert_eq!((states(), unnamed.exists()), (1, false));
+    assert!(states() < before && !unnamed.exists());
 }
 
 const FOLDER: &str = "SOLO_MEMORY_SHARED_FOLDER";

@@ -41,6 +41,14 @@ async fn a_store_belongs_to_one_process() {
     assert!(error.to_string().contains("open in another process"), "{error}");
 }
 
+#[cfg(not(feature = "s3"))]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_refused_by_builds_that_reach_none() {
+    let error = refused_start(std::path::Path::new("s3://bucket/folder"), loader()).await;
+    assert_eq!(error.exit_code(), 64);
+    assert!(error.to_string().contains("--features s3"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_start_that_did_not_end_is_taken_up() {
     let fixture = start().await;

@@ -150,6 +150,7 @@ impl Inner {
             for look in 1.. {
                 let documents = self.documents.newest().await?;
                 let chunks = self.chunks.newest().await?;
+                // Where others write without a break a piece may be missing for a moment, rather than nothing new be seen.
                 if look == MOST_LOOKS || self.documents.is_newest(&documents).await? {
                     return Ok((documents, chunks));
                 }
