@@ -1,16 +1,13 @@
 //! `MemoryService`: decode, do, encode.
 
+mod answers;
 mod transfer;
 
-use std::pin::Pin;
-
-use futures::Stream;
 use solo_proto::memory::v1::memory_service_server::MemoryService;
 use solo_proto::memory::v1::put_document_request::Payload;
 use solo_proto::memory::v1::*;
 use solo_service::{IntoStatus, RequestContext};
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -22,10 +19,8 @@ use crate::names::{CollectionName, Principal, parse_id};
 use crate::page::PageRequest;
 use crate::store::Verification;
 use crate::watch::{Report, Watches};
-use transfer::{receive, send};
-
-/// Steps of progress that wait for a slow reader before some are left out.
-const PROGRESS_BUFFER: usize = 8;
+use answers::{Answers, PROGRESS_BUFFER, exporting, progressing, reembedding};
+use transfer::receive;
 
 /// The contract over the service.
 pub struct MemoryGrpc {
@@ -49,8 +44,6 @@ fn principal<T>(request: &Request<T>) -> Result<Principal, Status> {
 fn answer<T>(result: Result<T, Error>) -> Result<Response<T>, Status> {
     result.map(Response::new).map_err(IntoStatus::into_status)
 }
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl MemoryService for MemoryGrpc {
@@ -137,22 +130,9 @@ impl MemoryService for MemoryGrpc {
         let limit = memory.config().max_document_bytes;
         let too_large = |limit| Error::DocumentTooLarge { limit };
         let content = receive(&memory, &mut messages, limit, too_large).await?;
-        // The work lives in the stream: a caller that goes away drops it, and embedding stops.
-        Ok(Response::new(Box::pin(async_stream::stream! {
-            let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER);
-            let putting = memory.put(&principal, upload, content, progress);
-            tokio::pin!(putting);
-            loop {
-                tokio::select! {
-                    biased;
-                    Some(step) = steps.recv() => yield Ok(convert::progress(step)),
-                    put = &mut putting => {
-                        yield put.map(convert::taken).map_err(IntoStatus::into_status);
-                        break;
-                    }
-                }
-            }
-        })))
+        let (progress, steps) = mpsc::channel(PROGRESS_BUFFER);
+        let putting = async move { memory.put(&principal, upload, content, progress).await };
+        Ok(progressing(steps, putting, convert::progress, convert::taken))
     }
 
     async fn get_document(
@@ -394,28 +374,7 @@ impl MemoryService for MemoryGrpc {
     type ExportStream = Answers<ExportResponse>;
 
     async fn export(&self, request: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
-        let principal = principal(&request)?;
-        let memory = self.memory.clone();
-        Ok(Response::new(Box::pin(async_stream::stream! {
-            let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER);
-            // A task of its own: a caller that reads slowly must not keep the store from tidying up.
-            let exporting = tokio::spawn(async move { memory.export(&principal, progress).await });
-            let exporting = AbortOnDropHandle::new(exporting);
-            while let Some(step) = steps.recv().await {
-                yield Ok(convert::export_progress(step));
-            }
-            let exported = exporting.await.unwrap_or(Err(Error::Panicked { doing: "exporting" }));
-            let mut pieces = match exported {
-                Ok(exported) => send(exported),
-                Err(error) => {
-                    yield Err(error.into_status());
-                    return;
-                }
-            };
-            while let Some(sent) = pieces.recv().await {
-                yield sent.map_err(IntoStatus::into_status);
-            }
-        })))
+        Ok(exporting(self.memory.clone(), principal(&request)?))
     }
 
     type ImportStream = Answers<ImportResponse>;
@@ -426,21 +385,14 @@ impl MemoryService for MemoryGrpc {
         let memory = self.memory.clone();
         let limit = memory.config().max_import_bytes;
         let content = receive(&memory, &mut messages, limit, |limit| Error::ImportTooLarge { limit }).await?;
-        Ok(Response::new(Box::pin(async_stream::stream! {
-            let (progress, mut steps) = mpsc::channel(PROGRESS_BUFFER);
-            let importing = memory.import(&principal, content, progress);
-            tokio::pin!(importing);
-            loop {
-                tokio::select! {
-                    biased;
-                    Some(step) = steps.recv() => yield Ok(convert::import_progress(step)),
-                    imported = &mut importing => {
-                        yield imported.map(convert::imported).map_err(IntoStatus::into_status);
-                        break;
-                    }
-                }
-            }
-        })))
+        let (progress, steps) = mpsc::channel(PROGRESS_BUFFER);
+        let importing = async move { memory.import(&principal, content, progress).await };
+        Ok(progressing(
+            steps,
+            importing,
+            convert::import_progress,
+            convert::imported,
+        ))
     }
 
     type ReembedStream = Answers<ReembedResponse>;
@@ -450,21 +402,7 @@ impl MemoryService for MemoryGrpc {
         principal(&request)?;
         let wanted = convert::embedding(request.into_inner(), &self.memory.config().embedding)
             .map_err(IntoStatus::into_status)?;
-        let mut steps = self.memory.reembed(wanted).await.map_err(IntoStatus::into_status)?;
-        Ok(Response::new(Box::pin(async_stream::stream! {
-            loop {
-                let step = steps.borrow_and_update().clone();
-                let is_last = step.is_last();
-                yield convert::reembedding(step).map_err(IntoStatus::into_status);
-                if is_last {
-                    break;
-                }
-                if steps.changed().await.is_err() {
-                    let doing = "making the vectors anew";
-                    yield Err(Error::Panicked { doing }.into_status());
-                    break;
-                }
-            }
-        })))
+        let steps = self.memory.reembed(wanted).await.map_err(IntoStatus::into_status)?;
+        Ok(reembedding(steps))
     }
 }

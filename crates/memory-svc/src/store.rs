@@ -325,7 +325,7 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Other processes wrote to it meanwhile, again and again.
-    #[error("other processes are writing to the store, and nothing was changed: try again in a moment")]
+    #[error("other processes are writing to the store: try again in a moment")]
     Busy,
     /// It holds something that this version did not write.
     #[error("the store holds a row that cannot be read: {problem}")]

@@ -62,6 +62,9 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
     let mut index_due = warm.is_err();
     // What the last process left is removed soon after the start.
     let mut prune_at = Some(Instant::now() + config.retain());
+    let mut compacted_at = None;
+    // A moment longer, so that the state before a compaction is old enough.
+    let retained = config.retain() + Duration::from_millis(100);
     let mut expire_at = Limits::at(rules.retention, Timestamp::now()).map(|_| Instant::now());
     loop {
         let much = async {
@@ -81,6 +84,7 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
                 Err(_) => return,
             },
         };
+        let begun = Instant::now();
         let working = async {
             match work {
                 Work::Compact => store.compact().await,
@@ -99,10 +103,16 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
             _ => index_due,
         };
         prune_at = match (work, &done) {
-            (Work::Prune, Ok(())) => None,
-            // A moment longer, so that the state before this one is old enough. After a failure too: pruning makes the
-            // room that joining files may have lacked.
-            (Work::Compact, _) => Some(Instant::now() + config.retain() + Duration::from_millis(100)),
+            // What was compacted since was not old enough.
+            (Work::Prune, Ok(())) => compacted_at.map(|at| at + retained).filter(|at| *at > begun),
+            (Work::Compact, Err(StoreError::Busy)) => prune_at,
+            // After a failure too: pruning makes the room that joining files may have lacked.
+            (Work::Compact, _) => {
+                let now = Instant::now();
+                compacted_at = Some(now);
+                // Or a store that is always written to would never be pruned.
+                prune_at.or(Some(now + retained))
+            }
             (Work::Index | Work::Expire, _) | (Work::Prune, Err(_)) => prune_at,
         };
         if matches!(work, Work::Expire) {

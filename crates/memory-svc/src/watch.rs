@@ -196,10 +196,14 @@ impl Watches {
             name: id.to_string(),
         })?;
         let writing = self.0.memory.writing().await;
-        writing.store().remove_watch(principal, id).await?;
+        let removed = writing.store().remove_watch(principal, id).await;
         // Keepers write, too.
         drop(writing);
-        self.stop(id).await;
+        match removed {
+            // Another process was faster.
+            Ok(()) | Err(StoreError::NotFound { .. }) => self.stop(id).await,
+            Err(error) => return Err(error.into()),
+        }
         if keep_documents {
             return Ok(0);
         }

@@ -310,10 +310,12 @@ impl Store for LanceStore {
         principal: &Principal,
         ids: &[Uuid],
     ) -> Result<Vec<(Document, Vec<ChunkDraft>)>, StoreError> {
+        self.inner.look().await?;
         self.inner.whole_documents(principal, ids).await
     }
 
     async fn fact_histories(&self, principal: &Principal) -> Result<Vec<FactVersion>, StoreError> {
+        self.inner.look().await?;
         self.inner.fact_versions(&Predicate::of(principal)).await
     }
 

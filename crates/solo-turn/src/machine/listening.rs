@@ -89,6 +89,13 @@ impl Listening {
         }
     }
 
+    /// The words are asked for: the next ones are the last.
+    pub(super) fn finalize(&mut self) {
+        self.finalized = true;
+        self.deciding = true;
+        self.pause = None;
+    }
+
     /// The button was pressed again before the words were there: go on.
     pub(super) fn resume(&mut self, deadline: Duration) {
         self.deciding = false;
@@ -188,9 +195,7 @@ impl Machine {
         if listening.finalized || nothing_yet {
             return;
         }
-        listening.finalized = true;
-        listening.deciding = true;
-        listening.pause = None;
+        listening.finalize();
         listening.endpoint.get_or_insert(now);
         listening.deadline = Some(now + self.settings.final_timeout);
         self.commands.push(Command::FinalizeListening { turn: listening.turn });

@@ -53,7 +53,7 @@ impl Machine {
         };
         match &mut replying.ear {
             Some(ear) if ear.spoke => {
-                ear.finalized = true;
+                ear.finalize();
                 self.commands.push(Command::FinalizeListening { turn: ear.turn });
             }
             _ => self.stop_overhearing(),
@@ -146,7 +146,13 @@ impl Machine {
             ear.parts.push(replying.transcript.clone());
         }
         self.cut_reply(Outcome::Interrupted, now);
-        ear.deadline = Some(now + self.settings.max_utterance);
+        // No more than the words that were asked for can come where the audio has ended.
+        let wait = if ear.finalized {
+            self.settings.final_timeout
+        } else {
+            self.settings.max_utterance
+        };
+        ear.deadline = Some(now + wait);
         ear.spoke = true;
         self.state = State::Listening(ear);
         self.on_heard(heard, now);

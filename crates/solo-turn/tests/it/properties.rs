@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use proptest::prelude::*;
-use solo_turn::{BargeIn, Command, Event, Machine, Mark, MarkKind, Outcome, Settings, TurnEnd, TurnId, WakeMode};
+use solo_turn::{
+    BargeIn, Command, Event, Machine, Mark, MarkKind, Outcome, Phase, Settings, TurnEnd, TurnId, WakeMode,
+};
 
 /// An event before it is known which turn is under way.
 #[derive(Debug, Clone)]
@@ -397,6 +399,38 @@ impl Audit {
         }
         assert_eq!(self.ended.last(), Some(&(turn, Outcome::Done)));
     }
+}
+
+/// Found by the property below: the audio had ended, words came for what was said into the reply, and the last ones never did.
+#[test]
+fn words_into_a_reply_that_never_come_are_given_up() {
+    let settings = Settings {
+        wake_mode: WakeMode::Open,
+        follow_up: Duration::ZERO,
+        barge_in: Some(BargeIn {
+            voice: Duration::from_millis(250),
+            backchannels: Vec::new(),
+            interjections: Vec::new(),
+        }),
+        ..Settings::default()
+    };
+    let mut audit = Audit::new(settings);
+    let turn = audit.newest;
+    audit.feed(Event::Final {
+        turn,
+        text: "turn it on".into(),
+        end_sample: None,
+    });
+    let turn = audit.newest;
+    audit.feed(Event::VoiceStarted { turn, sample: 0 });
+    audit.feed(Event::InputEnded);
+    audit.feed(Event::Candidate {
+        turn,
+        text: "and off again".into(),
+    });
+    assert_eq!(audit.machine.phase(), Phase::Deciding);
+    audit.wait_until_idle();
+    assert!(audit.closed);
 }
 
 proptest! {

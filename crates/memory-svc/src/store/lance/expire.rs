@@ -35,10 +35,11 @@ impl Inner {
                 let batches = self.facts.read(&old, &["id"]).await?;
                 let ids: Result<Vec<Uuid>, _> = rows(&batches).map(|row| row.id("id")).collect();
                 for some in ids?.chunks(AT_ONCE) {
-                    // Told again by another process meanwhile, it stays.
-                    let versions = everything()
-                        .any_of("id", some.iter().map(Uuid::to_string))
-                        .earlier("created_at", before.as_microsecond());
+                    let mut versions = everything().any_of("id", some.iter().map(Uuid::to_string));
+                    if self.shared.is_some() {
+                        // Told again by another process meanwhile, it stays.
+                        versions = versions.earlier("created_at", before.as_microsecond());
+                    }
                     forgotten.facts += self.drop_facts(&principal, &versions).await?;
                 }
             }

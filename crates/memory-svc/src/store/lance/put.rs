@@ -97,9 +97,8 @@ impl Inner {
                         continue;
                     }
                     let same = generation == change.old.as_ref().map(|old| old.generation);
-                    let its_own = change.old.is_some() || !taken.contains(&change.new.document.id);
-                    if same && its_own && Shared::is_recent(change.new.generation) {
-                        taken.insert(change.new.document.id);
+                    let mut its_own = || change.old.is_some() || taken.insert(change.new.document.id);
+                    if same && Shared::is_recent(change.new.generation) && its_own() {
                         decided.push(Slot::Begun(change));
                         continue;
                     }
@@ -181,10 +180,12 @@ impl Inner {
             let (decided, given_up) = self.decide(principal, slots).await?;
             slots = decided;
             if !given_up.is_empty() {
-                written.retain(|generation| !given_up.contains(generation));
                 self.drop_chunks_or_later(&given_up).await;
             }
             let changes: Vec<&Change> = slots.iter().filter_map(Slot::change).collect();
+            // What turned out to be committed belongs to a document now.
+            let begun: HashSet<Uuid> = changes.iter().map(|change| change.new.generation).collect();
+            written.retain(|generation| begun.contains(generation));
             let (Some(pin), false) = (pin, changes.is_empty()) else {
                 return Ok(slots.into_iter().filter_map(Slot::put).collect());
             };
@@ -203,7 +204,13 @@ impl Inner {
                 return Ok(slots.into_iter().filter_map(Slot::put).collect());
             }
             tracing::debug!(?outcome, "documents are decided again");
-            attempts.again().await?;
+            if let Err(busy) = attempts.again().await {
+                if outcome == Outcome::Unknown {
+                    // They may have been committed: the next sweep knows.
+                    written.clear();
+                }
+                return Err(busy);
+            }
         }
     }
 

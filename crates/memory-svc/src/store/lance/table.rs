@@ -43,11 +43,18 @@ pub(super) struct Table {
 /// Rows on their way, of the state that the table had when it was asked.
 pub(super) type Rows = lancedb::arrow::SendableRecordBatchStream;
 
-/// A database's error as the store's.
+/// A database's error as the store's, where other processes may write to it.
 pub(super) fn failed(path: &Path, doing: &'static str, error: lancedb::Error) -> StoreError {
     if is_conflict(&error) {
         StoreError::Busy
-    } else if is_disk_full(&error) {
+    } else {
+        broken(path, doing, error)
+    }
+}
+
+/// A database's error as the store's, where nobody else writes to it.
+fn broken(path: &Path, doing: &'static str, error: lancedb::Error) -> StoreError {
+    if is_disk_full(&error) {
         StoreError::DiskFull {
             path: path.to_owned(),
             source: error.into(),
@@ -182,7 +189,8 @@ impl Table {
     }
 
     pub(super) fn failed(&self, doing: &'static str) -> impl FnOnce(lancedb::Error) -> StoreError {
-        move |error| failed(&self.path, doing, error)
+        let as_ours = if self.shared { failed } else { broken };
+        move |error| as_ours(&self.path, doing, error)
     }
 
     /// Number of rows.
