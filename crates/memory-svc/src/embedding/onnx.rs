@@ -60,8 +60,8 @@ pub fn loader(models_dir: &Path, config: &EmbeddingConfig, threads: usize) -> Re
     })
 }
 
-/// Sessions for documents at most: each holds the weights once more.
-const MOST_SESSIONS: usize = 8;
+/// Sessions for documents at most: each holds the weights once more, with what it works in some 120 MB.
+const MOST_SESSIONS: usize = 4;
 
 /// A graph on the disk, and how it is run.
 #[derive(Clone)]
