@@ -1,6 +1,7 @@
 //! What the service does, in its own terms: takes documents in, finds them again, keeps facts.
 
 mod copy;
+mod embed;
 mod exchange;
 mod import;
 mod ingest;

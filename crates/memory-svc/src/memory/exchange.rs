@@ -7,10 +7,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Memory;
-use super::ingest::embedding_text;
-use crate::chunk::HEADING_SEPARATOR;
-use crate::document::DocumentDraft;
-use crate::embedding::Embeddings;
 use crate::error::Error;
 use crate::names::Principal;
 use crate::snapshot::{
@@ -86,33 +82,6 @@ impl Memory {
             }),
             Err(Ended::Store(error)) => Err(error.into()),
         }
-    }
-
-    /// Makes the vectors of documents whose own are another model's.
-    pub(super) async fn embed_again(&self, embeddings: &Embeddings, drafts: &mut [DocumentDraft]) -> Result<(), Error> {
-        let room = self.config().embedding.max_tokens.saturating_sub(2);
-        let counter = embeddings.counter().clone();
-        let chunks = drafts.iter().flat_map(|draft| &draft.chunks);
-        let pieces: Vec<(String, String)> = chunks
-            .map(|chunk| (chunk.heading.clone(), chunk.text.clone()))
-            .collect();
-        let texts = move || {
-            let text = |(path, text): &(String, String)| {
-                let headings: Vec<&str> = path
-                    .split(HEADING_SEPARATOR)
-                    .filter(|heading| !heading.is_empty())
-                    .collect();
-                embedding_text(text, &headings, room, &*counter)
-            };
-            pieces.iter().map(text).collect()
-        };
-        let texts = joined(tokio::task::spawn_blocking(texts), "counting tokens").await?;
-        let vectors = embeddings.documents(texts, |_| ()).await?;
-        let chunks = drafts.iter_mut().flat_map(|draft| &mut draft.chunks);
-        for (chunk, vector) in chunks.zip(vectors) {
-            chunk.vector = vector;
-        }
-        Ok(())
     }
 }
 

@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::Memory;
+use super::embed::embedding_text;
 use crate::chunk::{self, Budget, Piece};
 use crate::content::Content;
 use crate::document::{ChunkDraft, Document, DocumentDraft};
-use crate::embedding::{Embeddings, Identity, TokenCounter};
+use crate::embedding::{Embeddings, Identity};
 use crate::error::Error;
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::store::Store;
@@ -331,62 +332,4 @@ struct Cut {
     pieces: Vec<Piece>,
     /// What is embedded for each piece.
     embedded: Vec<String>,
-}
-
-/// What is embedded for a piece: its heading path and its text, for a piece from the middle of a section often does not
-/// say what it is about. As many of the innermost headings as there is room for; those inside the piece are not repeated.
-pub(super) fn embedding_text(text: &str, headings: &[&str], room: usize, counter: &dyn TokenCounter) -> String {
-    let body = text.trim();
-    let mut left = room.saturating_sub(counter.count(body));
-    let mut prefix: Vec<&str> = Vec::new();
-    let missing = headings
-        .iter()
-        .rev()
-        .filter(|heading| !body.starts_with('#') || !body.contains(**heading));
-    for heading in missing {
-        // One for the separator.
-        let cost = counter.count(heading) + 1;
-        if cost > left {
-            break;
-        }
-        left -= cost;
-        prefix.push(heading);
-    }
-    prefix.reverse();
-    if prefix.is_empty() {
-        body.to_owned()
-    } else {
-        format!("{}\n{body}", prefix.join(chunk::HEADING_SEPARATOR))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Words;
-
-    impl TokenCounter for Words {
-        fn count(&self, text: &str) -> usize {
-            text.split_whitespace().count()
-        }
-    }
-
-    #[test]
-    fn a_piece_is_embedded_with_its_headings_while_there_is_room() {
-        let text = "the middle of a section";
-        let embedded = |room| embedding_text(text, &["The Garden", "Beans"], room, &Words);
-        assert_eq!(embedded(20), "The Garden › Beans\nthe middle of a section");
-        assert_eq!(embedded(7), "Beans\nthe middle of a section");
-        assert_eq!(embedded(5), text);
-    }
-
-    #[test]
-    fn headings_inside_a_piece_are_not_repeated() {
-        let text = "## Beans\nLeave them.\n";
-        assert_eq!(
-            embedding_text(text, &["The Garden", "Beans"], 20, &Words),
-            "The Garden\n## Beans\nLeave them."
-        );
-    }
 }

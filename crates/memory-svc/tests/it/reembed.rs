@@ -10,11 +10,13 @@ use memory_svc::embedding::{Embedder, EmbeddingError, Identity, Loader};
 use solo_proto::memory::v1::*;
 use solo_service::testing::Harness;
 use solo_service::{CancelToken, ErrorCode, StartupError};
+use solo_testkit::wait_for;
 
 use crate::exchange::fact;
 use crate::support::*;
 
 const OTHER_DIMENSION: usize = 128;
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Folded [`WordVectors`], or a failure for a text that has the word "poison".
 struct Folded;
@@ -132,12 +134,7 @@ async fn another_model_takes_the_place_of_the_first_while_others_write() {
 
     // The old vectors leave the disk.
     let old = folder.path().join("chunks.lance");
-    let patience = tokio::time::timeout(Duration::from_secs(30), async {
-        while old.exists() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    patience.await.expect("the first store is removed");
+    wait_for("the first store is removed", PATIENCE, async || !old.exists()).await;
     alice.put("note:later", "written to the second store").await;
     harness.stop().await.unwrap();
 
@@ -183,12 +180,7 @@ async fn there_and_back_again() {
             .filter(|name| name.starts_with("vectors-") || name.ends_with(".lance"))
             .collect::<Vec<_>>()
     };
-    let patience = tokio::time::timeout(Duration::from_secs(30), async {
-        while tables().len() > 1 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    patience.await.expect("the stores that do not count are removed");
+    wait_for("only one store is left", PATIENCE, async || tables().len() == 1).await;
     assert_eq!(tables(), ["vectors-words-384"]);
     assert_eq!(client.find("beans").await[0].text, "beans climb up poles");
     harness.stop().await.unwrap();

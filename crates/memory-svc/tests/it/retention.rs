@@ -5,6 +5,7 @@ use std::time::Duration;
 use fact_change::Change;
 use serde_json::Value;
 use solo_proto::memory::v1::*;
+use solo_testkit::wait_for;
 
 use crate::exchange::{changed, fact, learn};
 use crate::support::*;
@@ -67,12 +68,11 @@ async fn what_is_too_old_leaves_and_nothing_else() {
         (3, 3)
     );
     let new = new.restart_with(RULES).await;
-    let patience = tokio::time::timeout(Duration::from_secs(20), async {
-        while new.client.documents().await.len() == 3 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    patience.await.expect("the old note leaves");
+    let patience = Duration::from_secs(20);
+    wait_for("the old note leaves", patience, async || {
+        new.client.documents().await.len() < 3
+    })
+    .await;
     let mut uris: Vec<String> = new
         .client
         .documents()

@@ -3,7 +3,6 @@
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use solo_proto::memory::v1::put_document_request::Payload as Request;
@@ -137,10 +136,7 @@ async fn put(
     let messages = header
         .chain(pieces.map(Request::Data))
         .map(|payload| PutDocumentRequest { payload: Some(payload) });
-    let bar = ProgressBar::new(0).with_message(name.to_owned());
-    if let Ok(style) = ProgressStyle::with_template(BAR) {
-        bar.set_style(style.progress_chars("━╸ "));
-    }
+    let bar = terminal::bar(BAR).with_message(name.to_owned());
     let mut answers = service
         .client
         .put_document(messages)

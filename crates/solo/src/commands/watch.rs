@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use solo_proto::memory::v1::{self as memory, AddWatchRequest, ListWatchesRequest, RemoveWatchRequest, WatchState};
 
@@ -149,10 +148,7 @@ async fn add(
 /// Waits until the folder is taken in, or something is in the way. Whoever does not want to wait presses Ctrl-C; the service
 /// goes on.
 async fn taken_in(service: &mut MemoryService, added: memory::Watch) -> Result<memory::Watch, Failure> {
-    let bar = ProgressBar::new(0).with_message("Ctrl-C: it goes on without you");
-    if let Ok(style) = ProgressStyle::with_template(BAR) {
-        bar.set_style(style.progress_chars("━╸ "));
-    }
+    let bar = terminal::bar(BAR).with_message("Ctrl-C: it goes on without you");
     loop {
         let watches = watches(service).await?;
         let Some(watch) = watches.into_iter().find(|watch| watch.id == added.id) else {

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar};
 use sha2::{Digest, Sha256};
 use solo_proto::memory::v1::export_response::Payload as Exported;
 use solo_proto::memory::v1::import_response::Payload as Imported;
@@ -115,7 +115,7 @@ async fn write(settings: &Settings, service: &mut MemoryService, arguments: &Exp
     let mut target = Target::open(arguments)?;
     let answers = service.client.export(ExportRequest {}).await;
     let mut answers = answers.map_err(service.failed())?.into_inner();
-    let bar = bar();
+    let bar = terminal::bar(BAR);
     let (mut hash, mut done) = (Sha256::new(), None);
     while let Some(answer) = answers.message().await.map_err(service.failed())? {
         match answer.payload {
@@ -182,7 +182,7 @@ pub(super) async fn import(
         .map_err(|error| Failure::failed(error.to_string()))?
         .map_err(cannot)?;
     let mut answers = answers.map_err(service.failed())?.into_inner();
-    let (bar, mut done) = (bar(), None);
+    let (bar, mut done) = (terminal::bar(BAR), None);
     while let Some(answer) = answers.message().await.map_err(service.failed())? {
         match answer.payload {
             Some(Imported::Progress(step)) => show_progress(&bar, step),
@@ -222,14 +222,6 @@ pub(super) async fn import(
         ));
     }
     Ok(())
-}
-
-fn bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template(BAR) {
-        bar.set_style(style.progress_chars("━╸ "));
-    }
-    bar
 }
 
 fn show_progress(bar: &ProgressBar, step: SnapshotProgress) {

@@ -1,6 +1,5 @@
 //! `solo memory reembed`: another embedding model for what is stored.
 
-use indicatif::{ProgressBar, ProgressStyle};
 use solo_proto::memory::v1::reembed_response::Payload;
 use solo_proto::memory::v1::{ReembedDone, ReembedRequest};
 use toml::Value;
@@ -40,11 +39,8 @@ pub(super) async fn run(
     };
     let answers = service.client.reembed(request).await;
     let mut answers = answers.map_err(service.failed())?.into_inner();
-    let bar = ProgressBar::new(0)
+    let bar = terminal::bar(BAR)
         .with_message("Ctrl-C: it goes on; ask again afterwards, which names the model in the configuration");
-    if let Ok(style) = ProgressStyle::with_template(BAR) {
-        bar.set_style(style.progress_chars("━╸ "));
-    }
     let mut done = None;
     while let Some(answer) = answers.message().await.map_err(service.failed())? {
         match answer.payload {
