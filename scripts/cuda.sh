@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# What only CUDA builds have: both engines with the feature `cuda`. No GPU is needed to build them. A machine without the
-# CUDA toolkit gets what is needed of it from PyPI's packages, 0.7 GB, once.
+# What only CUDA builds have: llm-svc's engines and memory-svc's candle with the feature `cuda`. No GPU is needed to build them.
+# A machine without the CUDA toolkit gets what is needed of it from PyPI's packages, 0.7 GB, once.
 #
 #   scripts/cuda.sh check          clippy over the workspace with CUDA, without the kernels' text: minutes
-#   scripts/cuda.sh build [ARGS]   cargo build of llm-svc with CUDA: the kernels take an hour on two cores
+#   scripts/cuda.sh build [ARGS]   cargo build of llm-svc with CUDA, and with `-p memory-svc` of that, too: the kernels take
+#                                  an hour on two cores
 #
 # With a GPU:
 #
-#   scripts/cuda.sh test           both engines on it against the processor, and the tests with real weights there
+#   scripts/cuda.sh test           llm-svc's engines and memory-svc's on it against the processor, and llm-svc's tests with
+#                                  real weights there
 #   scripts/cuda.sh bench          tokens per second of a model of Llama 3 8B's size
 set -euo pipefail
 
@@ -88,7 +90,7 @@ command -v nvcc >/dev/null || toolkit
 case "${1:-}" in
 check)
     without_kernels
-    exec cargo clippy --workspace --all-targets --locked --features llm-svc/cuda -- -D warnings
+    exec cargo clippy --workspace --all-targets --locked --features llm-svc/cuda,memory-svc/cuda -- -D warnings
     ;;
 build)
     shift
@@ -103,6 +105,7 @@ test)
     # the engines round so differently there that they part at more than near ties.
     SOLO_TEST_DEVICE=cuda:0 "${tests[@]}" model_ --skip cancelling_during_prefill --skip second_turn_starts_sooner \
         --skip agree_on_the_first_sixteen
+    cargo test --locked -p memory-svc --features cuda --test it -- --ignored --test-threads=1 gpu_
     ;;
 bench)
     folder_of_its_own
@@ -113,5 +116,5 @@ bench)
     "$examples/random_gguf" "${SOLO_MODELS_DIR:-$cache/models}/smollm2-135m/model.gguf" "$folder/model.gguf"
     "$examples/engine_speed" "$folder/model.gguf" "$(nproc)" 5 cuda:0
     ;;
-*) sed -n '2,12s/^# \{0,1\}//p' "$0" ;;
+*) sed -n '2,14s/^# \{0,1\}//p' "$0" ;;
 esac

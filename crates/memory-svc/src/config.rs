@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use solo_service::{GlobalConfig, StartupError};
 
+use crate::embedding::device::DeviceSetting;
 use crate::query::Mode;
 use crate::store::lance::{Indexing, KEPT, Sharing};
 
@@ -85,8 +86,18 @@ pub struct S3Config {
 pub enum EngineKind {
     /// BERT in int8 on ONNX Runtime.
     Onnx,
-    /// BERT in f32 on candle.
+    /// BERT in f32 or f16 on candle.
     Candle,
+}
+
+/// The numbers that candle computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    F32,
+    /// 16 bits: for GPUs.
+    F16,
 }
 
 /// `[memory.embedding]`.
@@ -95,13 +106,17 @@ pub enum EngineKind {
 pub struct EmbeddingConfig {
     /// The engine.
     pub engine: EngineKind,
+    /// Where candle computes.
+    pub device: DeviceSetting,
+    /// In what numbers.
+    pub precision: Precision,
     /// An installed model.
     pub model: String,
     /// An installed model with the same vectors as a graph for ONNX Runtime.
     pub weights: String,
     /// Tokens of a text that count, the two special ones included.
     pub max_tokens: usize,
-    /// Texts that are embedded in one go while a document is taken in.
+    /// Texts that are embedded in one go while a document is taken in; 0: as many as suit the engine and its device.
     pub batch: usize,
 }
 

@@ -1,11 +1,12 @@
 //! Text becomes vectors: the [`Embedder`] trait, its engines, and the thread they run on.
 //!
 //! One engine, one thread. A query must not wait for a document: documents have engines of their own where that is possible,
-//! on threads that let others go first ([`pool`]). Where it is not, a document is embedded in small batches of which at most
-//! one is queued at a time, whatever the number of documents, so that a query waits for about one batch at most.
+//! on threads that let others go first ([`pool`]). Where it is not, as on a GPU, a document is embedded in batches of which at
+//! most one is queued at a time, whatever the number of documents, so that a query waits for about one batch at most.
 
 mod bert;
 pub mod candle;
+pub mod device;
 pub mod onnx;
 mod pool;
 
@@ -54,7 +55,8 @@ pub enum EmbeddingError {
     Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What makes vectors comparable: those of another identity mean something else.
+/// What makes vectors comparable: those of another identity mean something else. The engine, its device and its precision are no
+/// part of it: between them a model's vectors differ by rounding only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Identifier of the model.
@@ -74,7 +76,9 @@ pub struct Loader {
     /// Name of the engine, for the status.
     pub engine: &'static str,
     /// Where it computes, for the status.
-    pub device: &'static str,
+    pub device: String,
+    /// Texts that it best embeds in one go while a document is taken in.
+    pub batch: usize,
     /// What it will be.
     pub identity: Identity,
     /// How its model counts tokens.
@@ -101,7 +105,7 @@ pub fn loaders(config: &Config, global: &Arc<GlobalConfig>) -> Loaders {
 /// The loader of the engine that the configuration names.
 ///
 /// # Errors
-/// A model that is not installed, or whose tokenizer or configuration cannot be read.
+/// A model that is not installed, or whose tokenizer or configuration cannot be read, or a GPU that cannot be had.
 pub fn from_config(config: &Config, global: &GlobalConfig) -> Result<Loader, StartupError> {
     let (models_dir, threads) = (&global.models_dir, config.engine_threads(global));
     match config.embedding.engine {
@@ -119,7 +123,7 @@ pub struct Embeddings {
     counter: Arc<dyn TokenCounter>,
     identity: Identity,
     engine: &'static str,
-    device: &'static str,
+    device: String,
     batch: usize,
 }
 
@@ -129,6 +133,7 @@ impl Embeddings {
         let Loader {
             engine,
             device,
+            batch,
             identity,
             counter,
             load,
@@ -157,7 +162,10 @@ impl Embeddings {
         if workers.is_empty() {
             workers.push(worker.clone());
         }
-        let batch = config.embedding.batch.max(1);
+        let batch = match config.embedding.batch {
+            0 => batch,
+            configured => configured,
+        };
         Ok(Self {
             worker,
             pool: Pool::new(workers),
@@ -172,7 +180,7 @@ impl Embeddings {
     /// Says on the status board that this engine is the one in use.
     pub fn announce(&self, status: &StatusBoard) {
         status.set_engine(self.engine);
-        status.set_device(self.device);
+        status.set_device(self.device.clone());
         status.set_model(self.identity.model.clone());
     }
 

@@ -6,7 +6,8 @@
 //! - [`content`] holds its bytes; [`extract`]: bytes of a format become text with an outline (solo-documents), in a process of
 //!   their own where that takes a parser; [`chunk`] cuts the text into pieces that fit the embedding model, with exact byte
 //!   ranges, heading paths and pages.
-//! - [`embedding`]: the [`Embedder`](embedding::Embedder) trait and its engines, on a thread of their own.
+//! - [`embedding`]: the [`Embedder`](embedding::Embedder) trait and its engines, on a thread of their own; [`embedding::device`]:
+//!   where one computes.
 //! - [`rerank`]: the [`Reranker`](rerank::Reranker) trait and its engine, which puts what was found in a better order, where
 //!   one is configured.
 //! - [`store`]: the [`Store`](store::Store) trait and LanceDB behind it, everything keyed by principal; [`vectors`] in memory

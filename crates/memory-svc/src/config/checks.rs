@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use solo_service::{Faults, GlobalConfig, ServiceConfig};
 
-use super::{Config, RerankEngine};
+use super::{Config, EmbeddingConfig, EngineKind, Precision, RerankEngine};
+use crate::embedding::device::DeviceSetting;
 use crate::query::MAX_HITS;
 
 impl ServiceConfig for Config {
@@ -42,7 +43,10 @@ impl ServiceConfig for Config {
         faults.range("memory.extract.timeout_s", extract.timeout_s, 1, 3600);
         faults.range("memory.extract.processes", extract.processes, 1, 64);
         faults.range("memory.embedding.max_tokens", embedding.max_tokens, 66, 512);
-        faults.range("memory.embedding.batch", embedding.batch, 1, 256);
+        faults.range("memory.embedding.batch", embedding.batch, 0, 256);
+        if embedding.engine == EngineKind::Onnx {
+            check_onnx(embedding, faults);
+        }
         let room = embedding.max_tokens.saturating_sub(2);
         if !(64..=room).contains(&chunking.tokens) {
             let tokens = chunking.tokens;
@@ -69,5 +73,22 @@ impl ServiceConfig for Config {
         faults.range("memory.upkeep.after_writes", upkeep.after_writes, 1, 1 << 20);
         faults.range("memory.upkeep.index_from", upkeep.index_from, 1000, 1 << 40);
         faults.range("memory.upkeep.retain_s", upkeep.retain_s, 1, 86_400);
+    }
+}
+
+/// The engine "onnx" knows the processor and int8.
+fn check_onnx(embedding: &EmbeddingConfig, faults: &mut Faults) {
+    if let DeviceSetting::Gpu(_) = embedding.device {
+        let problem = format!(
+            "the engine \"onnx\" computes on the processor: \"auto\" or \"cpu\" is wanted, found \"{}\"; engine = \"candle\" \
+             computes on GPUs",
+            embedding.device
+        );
+        faults.add("memory.embedding.device", problem);
+    }
+    if embedding.precision != Precision::F32 {
+        let problem = "the engine \"onnx\" computes in what its graph is made of, int8: \"f32\", the default, is wanted; engine = \
+                       \"candle\" computes in \"f16\", too";
+        faults.add("memory.embedding.precision", problem);
     }
 }

@@ -1,29 +1,36 @@
-//! Sentence embeddings by a BERT model on candle: f32 on the CPU.
+//! Sentence embeddings by a BERT model on candle: on the processor or a GPU, in f32 or f16.
 //!
 //! The pools of threads are the engine's own, because the process's would also serve LanceDB. A query is so short that one
-//! thread does it in the time that several would need to meet, and on a busy machine in much less: it waits for nobody.
+//! thread does it in the time that several would need to meet, and on a busy machine in much less: it waits for nobody. A GPU
+//! has no use for any: whoever tells it what to do is the engine's own thread, because its work is in order only within one.
 
-use std::path::{Path, PathBuf};
+mod encoder;
+
+use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
-use candle_transformers::models::bert::{BertModel, Config as BertConfig};
+use candle_transformers::models::bert::Config as BertConfig;
 use solo_service::{CancelToken, StartupError, cpu};
 use tokenizers::{Encoding, Tokenizer};
 
 use super::bert::{Parts, damaged, encode, locate};
+use super::device::Chosen;
 use super::{Embedder, EmbeddingError, Loader};
 use crate::bert::Padded;
-use crate::config::EmbeddingConfig;
+use crate::config::{EmbeddingConfig, Precision};
+use encoder::Encoder;
 
 /// Tokens up to which one thread does the work: candle's own loops stay on one thread up to 64 Ki numbers, too.
 const SHORT_TOKENS: usize = 40;
+/// Texts that a GPU embeds in one go, and that a query may have to wait for.
+const GPU_BATCH: usize = 32;
 
-/// Prepares to load `config.model` from `models_dir`; only the tokenizer is read yet.
+/// Prepares to load `config.model` from `models_dir`; only the tokenizer is read yet, and the device is there.
 ///
 /// # Errors
-/// A model that is not installed, or whose tokenizer or configuration cannot be read.
+/// A model that is not installed, or whose tokenizer or configuration cannot be read, or a GPU that cannot be had.
 pub fn loader(models_dir: &Path, config: &EmbeddingConfig, threads: usize) -> Result<Loader, StartupError> {
     let weights = locate(models_dir, &config.model, "model")?;
     let parts = Parts::read(models_dir, config)?;
@@ -34,50 +41,53 @@ pub fn loader(models_dir: &Path, config: &EmbeddingConfig, threads: usize) -> Re
         counter,
         ..
     } = parts;
-    let model = identity.model.clone();
+    let Chosen { device, name, why_cpu } = config.device.choose()?;
+    if !why_cpu.is_empty() {
+        tracing::info!(why = why_cpu, "embeddings are computed on the processor");
+    }
+    let dtype = match config.precision {
+        Precision::F32 => DType::F32,
+        Precision::F16 => DType::F16,
+    };
+    let (model, place, on_gpu) = (identity.model.clone(), name.clone(), device.is_cuda());
+    let load = move || -> Result<Box<dyn Embedder>, StartupError> {
+        let bad_file = |error: candle_core::Error| damaged(&model, &weights, &error.to_string());
+        let content = std::fs::read(&weights).map_err(|error| bad_file(error.into()))?;
+        let tensors = VarBuilder::from_buffered_safetensors(content, dtype, &device).map_err(bad_file)?;
+        let encoder = Encoder::load(tensors, &bert).map_err(|error| {
+            if on_gpu {
+                // Mostly for want of memory.
+                StartupError::other(format!("model \"{model}\" cannot be loaded onto {place}: {error}"))
+            } else {
+                bad_file(error)
+            }
+        })?;
+        let pools = if on_gpu { None } else { Some(Pools::new(threads)?) };
+        Ok(Box::new(Bert {
+            encoder: Arc::new(encoder),
+            tokenizer,
+            pools,
+        }))
+    };
     Ok(Loader {
         engine: "candle",
-        device: "cpu",
+        device: name,
+        batch: if on_gpu { GPU_BATCH } else { 1 },
         identity,
         counter,
-        load: Box::new(move || Ok(Box::new(Bert::load(&model, weights, &bert, tokenizer, threads)?))),
+        load: Box::new(load),
     })
 }
 
 /// The model, loaded.
 struct Bert {
-    model: Arc<BertModel>,
+    encoder: Arc<Encoder>,
     tokenizer: Tokenizer,
-    device: Device,
-    threads: usize,
-    one: rayon::ThreadPool,
-    many: rayon::ThreadPool,
+    /// `None` on a GPU.
+    pools: Option<Pools>,
 }
 
 impl Bert {
-    fn load(
-        name: &str,
-        weights: PathBuf,
-        config: &BertConfig,
-        tokenizer: Tokenizer,
-        threads: usize,
-    ) -> Result<Self, StartupError> {
-        let device = Device::Cpu;
-        let content = std::fs::read(&weights).map_err(|error| damaged(name, &weights, &error.to_string()))?;
-        let model = VarBuilder::from_buffered_safetensors(content, DType::F32, &device)
-            .and_then(|tensors| BertModel::load(tensors, config))
-            .map_err(|error| damaged(name, &weights, &error.to_string()))?;
-        let (one, many) = (pool(1, || ())?, pool(threads, || ())?);
-        Ok(Self {
-            model: Arc::new(model),
-            tokenizer,
-            device,
-            threads,
-            one,
-            many,
-        })
-    }
-
     /// Unit vectors of encoded texts.
     fn forward(&self, encoded: &[Encoding]) -> candle_core::Result<Vec<Vec<f32>>> {
         let Padded {
@@ -87,14 +97,51 @@ impl Bert {
             types,
             mask,
         } = Padded::<u32>::new(encoded);
-        let ids = Tensor::from_vec(ids, (rows, columns), &self.device)?;
-        let mask = Tensor::from_vec(mask, (rows, columns), &self.device)?.to_dtype(DType::F32)?;
-        let types = Tensor::from_vec(types, (rows, columns), &self.device)?;
-        let hidden = self.model.forward(&ids, &types, Some(&mask))?;
+        let tensor = |values: Vec<u32>| Tensor::from_vec(values, (rows, columns), self.encoder.device());
+        let mask = tensor(mask)?.to_dtype(DType::F32)?;
+        let hidden = self.encoder.forward(&tensor(ids)?, &tensor(types)?, &mask)?;
+        // Sums of hundreds of numbers are taken in f32, whatever they were computed in.
+        let hidden = hidden.to_dtype(DType::F32)?;
         let sum = hidden.broadcast_mul(&mask.unsqueeze(2)?)?.sum(1)?;
         let mean = sum.broadcast_div(&mask.sum_keepdim(1)?)?;
         let length = mean.sqr()?.sum_keepdim(1)?.sqrt()?;
-        mean.broadcast_div(&length)?.to_vec2()
+        let vectors: Vec<Vec<f32>> = mean.broadcast_div(&length)?.to_vec2()?;
+        if vectors.iter().flatten().any(|x| !x.is_finite()) {
+            candle_core::bail!("a vector is no number: where memory.embedding.precision is f16, f32 has a wider range");
+        }
+        Ok(vectors)
+    }
+}
+
+/// Threads of the processor.
+struct Pools {
+    threads: usize,
+    one: rayon::ThreadPool,
+    many: rayon::ThreadPool,
+}
+
+impl Pools {
+    fn new(threads: usize) -> Result<Self, StartupError> {
+        Ok(Self {
+            threads,
+            one: pool(1, || ())?,
+            many: pool(threads, || ())?,
+        })
+    }
+
+    /// Of one thread each, that lets others go first.
+    fn for_documents() -> Result<Self, StartupError> {
+        let pool = || pool(1, cpu::let_others_go_first);
+        Ok(Self {
+            threads: 1,
+            one: pool()?,
+            many: pool()?,
+        })
+    }
+
+    /// The one for so many tokens.
+    fn for_tokens(&self, tokens: usize) -> &rayon::ThreadPool {
+        if tokens <= SHORT_TOKENS { &self.one } else { &self.many }
     }
 }
 
@@ -119,28 +166,26 @@ impl Embedder for Bert {
         }
         let engine = &*self;
         let tokens: usize = encoded.iter().map(Encoding::len).sum();
-        let pool = if tokens <= SHORT_TOKENS {
-            &engine.one
-        } else {
-            &engine.many
+        let vectors = match &engine.pools {
+            Some(pools) => pools.for_tokens(tokens).install(|| engine.forward(&encoded)),
+            None => engine.forward(&encoded),
         };
-        pool.install(|| engine.forward(&encoded))
-            .map_err(|error| EmbeddingError::Engine(error.into()))
+        vectors.map_err(|error| EmbeddingError::Engine(error.into()))
     }
 
     fn for_documents(&self) -> Result<Vec<Box<dyn Embedder>>, StartupError> {
+        // A GPU does one thing after another, and the more of it at once the better.
+        let Some(pools) = &self.pools else {
+            return Ok(Vec::new());
+        };
         let one = || -> Result<Box<dyn Embedder>, StartupError> {
-            let pool = || pool(1, cpu::let_others_go_first);
             Ok(Box::new(Self {
-                model: Arc::clone(&self.model),
+                encoder: Arc::clone(&self.encoder),
                 tokenizer: self.tokenizer.clone(),
-                device: self.device.clone(),
-                threads: 1,
-                one: pool()?,
-                many: pool()?,
+                pools: Some(Pools::for_documents()?),
             }))
         };
         // The weights are shared.
-        (0..self.threads.max(1)).map(|_| one()).collect()
+        (0..pools.threads.max(1)).map(|_| one()).collect()
     }
 }

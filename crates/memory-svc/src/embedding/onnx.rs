@@ -42,7 +42,9 @@ pub fn loader(models_dir: &Path, config: &EmbeddingConfig, threads: usize) -> Re
     let runtime = solo_models::onnx_runtime(models_dir).map_err(missing)?;
     Ok(Loader {
         engine: "onnx",
-        device: "cpu",
+        device: "cpu".to_owned(),
+        // Larger ones were no faster per text.
+        batch: 1,
         identity,
         counter,
         load: Box::new(move || {

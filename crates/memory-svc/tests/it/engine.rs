@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use memory_svc::config::{EmbeddingConfig, EngineKind};
+use memory_svc::config::{EmbeddingConfig, EngineKind, Precision};
+use memory_svc::embedding::device::DeviceSetting;
 use memory_svc::embedding::{Embedder, Loader, candle};
 use serde_json::json;
-use solo_service::CancelToken;
+use solo_service::{CancelToken, StartupError};
 
 const HIDDEN: usize = 16;
 const WORDS: [&str; 10] = [
@@ -110,19 +111,30 @@ pub fn tokenizer(words: &[&str]) -> serde_json::Value {
     })
 }
 
+/// The engine on the processor, in f32.
+pub fn configured(max_tokens: usize) -> EmbeddingConfig {
+    EmbeddingConfig {
+        engine: EngineKind::Candle,
+        device: DeviceSetting::Cpu,
+        precision: Precision::F32,
+        model: "minilm-l6-v2".into(),
+        weights: "minilm-l6-v2-int8".into(),
+        max_tokens,
+        batch: 0,
+    }
+}
+
 fn tiny(max_tokens: usize) -> Loader {
+    tiny_with(&configured(max_tokens)).unwrap()
+}
+
+/// The tiny model on whatever is configured.
+pub fn tiny_with(config: &EmbeddingConfig) -> Result<Loader, StartupError> {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("minilm-l6-v2");
     std::fs::create_dir(&model).unwrap();
     write_tiny_model(&model);
-    let config = EmbeddingConfig {
-        engine: EngineKind::Candle,
-        model: "minilm-l6-v2".into(),
-        weights: "minilm-l6-v2-int8".into(),
-        max_tokens,
-        batch: 4,
-    };
-    let mut loader = candle::loader(folder.path(), &config, 1).unwrap();
+    let mut loader = candle::loader(folder.path(), config, 1)?;
     // The folder must outlive the loading.
     let load = loader.load;
     loader.load = Box::new(move || {
@@ -130,12 +142,16 @@ fn tiny(max_tokens: usize) -> Loader {
         drop(folder);
         loaded
     });
-    loader
+    Ok(loader)
 }
 
-fn embed(embedder: &mut Box<dyn Embedder>, texts: &[&str]) -> Vec<Vec<f32>> {
+pub fn embed(embedder: &mut Box<dyn Embedder>, texts: &[&str]) -> Vec<Vec<f32>> {
     let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
     embedder.embed(&texts, &CancelToken::new()).unwrap()
+}
+
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 fn distance(a: &[f32], b: &[f32]) -> f32 {

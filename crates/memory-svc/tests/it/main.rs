@@ -1,5 +1,5 @@
 //! memory-svc, tested through its gRPC border over a real LanceDB in a temporary folder; only the engines are made up,
-//! except in `model.rs`.
+//! except in `model.rs` and `cuda.rs`.
 
 // As in the library: LanceDB's futures are deep.
 #![recursion_limit = "256"]
@@ -7,6 +7,9 @@
 
 mod collections;
 mod cross_encoder;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
 mod documents;
 mod durability;
 mod engine;

@@ -8,27 +8,25 @@ use std::time::{Duration, Instant};
 use memory_svc::config::{EmbeddingConfig, EngineKind};
 use memory_svc::embedding::{Embedder, TokenCounter, candle, onnx};
 use solo_proto::memory::v1::*;
-use solo_service::CancelToken;
 use solo_service::testing::Harness;
 use solo_testkit::{models_dir, require_model};
 
+use crate::engine::{configured, dot, embed};
 use crate::support::{Client, Fixture, query};
 
 type Loaded = (Box<dyn Embedder>, std::sync::Arc<dyn TokenCounter>);
 
 fn minilm() -> Loaded {
+    minilm_with(&configured(256))
+}
+
+/// MiniLM on candle, on whatever is configured.
+pub fn minilm_with(config: &EmbeddingConfig) -> Loaded {
     for file in ["model.safetensors", "tokenizer.json", "config.json"] {
         require_model("minilm-l6-v2", file);
     }
-    let config = EmbeddingConfig {
-        engine: EngineKind::Candle,
-        model: "minilm-l6-v2".into(),
-        weights: "minilm-l6-v2-int8".into(),
-        max_tokens: 256,
-        batch: 4,
-    };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let loader = candle::loader(&models_dir(), &config, threads).unwrap();
+    let loader = candle::loader(&models_dir(), config, threads).unwrap();
     ((loader.load)().unwrap(), loader.counter)
 }
 
@@ -38,22 +36,24 @@ fn int8() -> Loaded {
     require_model("onnxruntime", "libonnxruntime.so");
     let config = EmbeddingConfig {
         engine: EngineKind::Onnx,
-        model: "minilm-l6-v2".into(),
-        weights: "minilm-l6-v2-int8".into(),
-        max_tokens: 256,
-        batch: 1,
+        ..configured(256)
     };
     let loader = onnx::loader(&models_dir(), &config, 2).unwrap();
     ((loader.load)().unwrap(), loader.counter)
 }
 
-fn embed(embedder: &mut Box<dyn Embedder>, texts: &[&str]) -> Vec<Vec<f32>> {
-    let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-    embedder.embed(&texts, &CancelToken::new()).unwrap()
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+/// A quarter of the texts that retrieval is measured with.
+pub fn passages() -> Vec<String> {
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fixtures/retrieval/passages.jsonl"
+    );
+    let lines = std::fs::read_to_string(file).unwrap();
+    let text = |line: &str| {
+        let passage: serde_json::Value = serde_json::from_str(line).unwrap();
+        passage["text"].as_str().unwrap().to_owned()
+    };
+    lines.lines().step_by(4).map(text).collect()
 }
 
 /// A store may hold both: what is near in one is near in the other.
@@ -62,20 +62,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 fn model_int8_vectors_are_those_of_f32() {
     let (mut full, counter) = minilm();
     let (mut small, small_counter) = int8();
-    let file = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/fixtures/retrieval/passages.jsonl"
-    );
-    let passages = std::fs::read_to_string(file).unwrap();
-    let passages: Vec<serde_json::Value> = passages
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let texts: Vec<&str> = passages
-        .iter()
-        .step_by(4)
-        .map(|passage| passage["text"].as_str().unwrap())
-        .collect();
+    let passages = passages();
+    let texts: Vec<&str> = passages.iter().map(String::as_str).collect();
     assert!(texts.len() > 50);
     let (full_vectors, small_vectors) = (embed(&mut full, &texts), embed(&mut small, &texts));
     let mut least = 1.0_f32;

@@ -125,7 +125,8 @@ pub fn loader() -> Loader {
 pub fn loader_with(model: &str, embedder: impl Embedder) -> Loader {
     Loader {
         engine: "words",
-        device: "cpu",
+        device: "cpu".into(),
+        batch: 1,
         identity: Identity {
             model: model.into(),
             dimension: DIMENSION,
