@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use solo_service::{CancelToken, Context, GlobalConfig, StartupError, StatusBoard, Worker, cpu};
+use solo_service::{CancelToken, Context, GlobalConfig, StartupError, StatusBoard, Worker};
 
 use crate::config::{Config, EmbeddingConfig, EngineKind};
 use crate::error::Error;
@@ -25,15 +25,15 @@ pub trait Embedder: Send + 'static {
     /// The embeddings of `texts`, in their order: unit vectors of [`Identity::dimension`] components.
     fn embed(&mut self, texts: &[String], cancel: &CancelToken) -> Result<Vec<Vec<f32>>, EmbeddingError>;
 
-    /// Others of the same model, for work that may wait: their threads let others go first, and all together use as many as
-    /// this one. Empty: there can be only one.
-    ///
-    /// # Errors
-    /// When there is no room for them.
-    fn for_documents(&self) -> Result<Vec<Box<dyn Embedder>>, StartupError> {
-        Ok(Vec::new())
+    /// How others of the same model are loaded, for work that may wait; all together use as many threads as this one. Each is
+    /// loaded on a thread that lets others go first, and so do the threads that it starts. Empty: there can be only one.
+    fn for_documents(&self) -> Vec<Load> {
+        Vec::new()
     }
 }
+
+/// Loads an engine, on the thread that it will work on.
+pub type Load = Box<dyn FnOnce() -> Result<Box<dyn Embedder>, StartupError> + Send>;
 
 /// Counts tokens as the embedding model does.
 ///
@@ -84,7 +84,7 @@ pub struct Loader {
     /// How its model counts tokens.
     pub counter: Arc<dyn TokenCounter>,
     /// Loads it.
-    pub load: Box<dyn FnOnce() -> Result<Box<dyn Embedder>, StartupError> + Send>,
+    pub load: Load,
 }
 
 /// Prepares to load other engines than the configured one.
@@ -118,7 +118,6 @@ pub fn from_config(config: &Config, global: &GlobalConfig) -> Result<Loader, Sta
 #[derive(Clone)]
 pub struct Embeddings {
     worker: Worker<Box<dyn Embedder>>,
-    /// `worker` alone where there can be only one.
     pool: Pool,
     counter: Arc<dyn TokenCounter>,
     identity: Identity,
@@ -150,25 +149,13 @@ impl Embeddings {
             }
         };
         let worker = Worker::start(context, "embeddings", config.queue, load).await?;
-        let others = worker.run(|embedder, _| embedder.for_documents()).await;
-        let mut workers = Vec::new();
-        for embedder in others.map_err(StartupError::other)?? {
-            let load = move || {
-                cpu::let_others_go_first();
-                Ok(embedder)
-            };
-            workers.push(Worker::start(context, "document-embeddings", config.queue, load).await?);
-        }
-        if workers.is_empty() {
-            workers.push(worker.clone());
-        }
         let batch = match config.embedding.batch {
             0 => batch,
             configured => configured,
         };
         Ok(Self {
+            pool: Pool::new(context, config.queue, worker.clone()),
             worker,
-            pool: Pool::new(workers),
             counter,
             identity,
             engine,
@@ -206,11 +193,12 @@ impl Embeddings {
         texts: Vec<String>,
         mut progress: impl FnMut(usize) + Send,
     ) -> Result<Vec<Vec<f32>>, Error> {
+        let engines = self.pool.engines().await?;
         let mut vectors = Vec::with_capacity(texts.len());
         let batches: Vec<Vec<String>> = texts.chunks(self.batch).map(<[String]>::to_vec).collect();
         let mut embedded = stream::iter(batches)
-            .map(|batch| self.pool.embed(batch))
-            .buffered(self.pool.size());
+            .map(|batch| engines.embed(batch))
+            .buffered(engines.size());
         while let Some(batch) = embedded.try_next().await? {
             vectors.extend(batch);
             progress(vectors.len());

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::Config as BertConfig;
-use solo_service::{CancelToken, StartupError, cpu};
+use solo_service::{CancelToken, StartupError};
 use tokenizers::{Encoding, Tokenizer};
 
 use super::bert::{Parts, damaged, encode, locate};
 use super::device::Chosen;
-use super::{Embedder, EmbeddingError, Loader};
+use super::{Embedder, EmbeddingError, Load, Loader};
 use crate::bert::Padded;
 use crate::config::{EmbeddingConfig, Precision};
 use encoder::Encoder;
@@ -124,18 +124,8 @@ impl Pools {
     fn new(threads: usize) -> Result<Self, StartupError> {
         Ok(Self {
             threads,
-            one: pool(1, || ())?,
-            many: pool(threads, || ())?,
-        })
-    }
-
-    /// Of one thread each, that lets others go first.
-    fn for_documents() -> Result<Self, StartupError> {
-        let pool = || pool(1, cpu::let_others_go_first);
-        Ok(Self {
-            threads: 1,
-            one: pool()?,
-            many: pool()?,
+            one: pool(1)?,
+            many: pool(threads)?,
         })
     }
 
@@ -145,12 +135,11 @@ impl Pools {
     }
 }
 
-/// `begin` is the first thing that each thread does.
-fn pool(threads: usize, begin: fn()) -> Result<rayon::ThreadPool, StartupError> {
+/// Threads of the calling one's priority.
+fn pool(threads: usize) -> Result<rayon::ThreadPool, StartupError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads.max(1))
         .thread_name(|index| format!("embed-{index}"))
-        .start_handler(move |_| begin())
         .build()
         .map_err(StartupError::other)
 }
@@ -173,19 +162,22 @@ impl Embedder for Bert {
         vectors.map_err(|error| EmbeddingError::Engine(error.into()))
     }
 
-    fn for_documents(&self) -> Result<Vec<Box<dyn Embedder>>, StartupError> {
+    fn for_documents(&self) -> Vec<Load> {
         // A GPU does one thing after another, and the more of it at once the better.
         let Some(pools) = &self.pools else {
-            return Ok(Vec::new());
+            return Vec::new();
         };
-        let one = || -> Result<Box<dyn Embedder>, StartupError> {
-            Ok(Box::new(Self {
-                encoder: Arc::clone(&self.encoder),
-                tokenizer: self.tokenizer.clone(),
-                pools: Some(Pools::for_documents()?),
-            }))
+        let one = |_| -> Load {
+            // The weights are shared.
+            let (encoder, tokenizer) = (Arc::clone(&self.encoder), self.tokenizer.clone());
+            Box::new(move || {
+                Ok(Box::new(Self {
+                    encoder,
+                    tokenizer,
+                    pools: Some(Pools::new(1)?),
+                }))
+            })
         };
-        // The weights are shared.
-        (0..pools.threads.max(1)).map(|_| one()).collect()
+        (0..pools.threads.max(1)).map(one).collect()
     }
 }

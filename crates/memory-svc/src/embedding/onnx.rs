@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use ort::session::Session;
 use ort::value::Tensor;
-use solo_service::{CancelToken, StartupError, cpu};
+use solo_service::{CancelToken, StartupError};
 use tokenizers::{Encoding, Tokenizer};
 
 use super::bert::{Parts, damaged, encode, locate, missing};
-use super::{Embedder, EmbeddingError, Loader};
+use super::{Embedder, EmbeddingError, Load, Loader};
 use crate::bert::Padded;
 use crate::config::EmbeddingConfig;
 
@@ -146,29 +146,23 @@ impl Embedder for Onnx {
         self.run(&encoded).map_err(|error| EmbeddingError::Engine(error.into()))
     }
 
-    fn for_documents(&self) -> Result<Vec<Box<dyn Embedder>>, StartupError> {
-        let (graph, tokenizer) = (self.graph.clone(), self.tokenizer.clone());
-        let sessions = graph.threads.clamp(1, MOST_SESSIONS);
-        // On a thread of its own, because the sessions' threads inherit the priority of the one that starts them.
-        let opened = std::thread::spawn(move || {
-            cpu::let_others_go_first();
-            let share = |index: usize| (graph.threads + index) / sessions;
-            let graphs = (0..sessions).map(|index| Graph {
-                threads: share(index).max(1),
-                ..graph.clone()
-            });
-            let open = |graph: Graph| {
-                Ok(Box::new(Onnx {
-                    session: graph.open()?,
-                    tokenizer: tokenizer.clone(),
-                    graph,
-                }) as Box<dyn Embedder>)
+    fn for_documents(&self) -> Vec<Load> {
+        let sessions = self.graph.threads.clamp(1, MOST_SESSIONS);
+        let one = |index: usize| -> Load {
+            let (graph, tokenizer) = (self.graph.clone(), self.tokenizer.clone());
+            let graph = Graph {
+                threads: ((graph.threads + index) / sessions).max(1),
+                ..graph
             };
-            graphs.map(open).collect()
-        });
-        opened
-            .join()
-            .unwrap_or_else(|_| Err(StartupError::other("the engine's sessions for documents panicked")))
+            Box::new(move || {
+                Ok(Box::new(Self {
+                    session: graph.open()?,
+                    tokenizer,
+                    graph,
+                }))
+            })
+        };
+        (0..sessions).map(one).collect()
     }
 }
 

@@ -3,29 +3,72 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use solo_service::{Context, Worker, cpu};
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::{Embedder, EmbeddingError, missing, run};
 use crate::error::Error;
-use solo_service::Worker;
 
 type EmbeddingWorker = Worker<Box<dyn Embedder>>;
 
-/// Engines, each in the hands of one batch at most. Batches wait in the order in which they came. Cheap to clone.
+/// The engines for documents, which are loaded when the first document wants them: each holds the weights once more, and many a
+/// Solo answers questions all day and takes nothing in. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Pool {
-    size: usize,
-    /// As many permits as there are workers in `idle`.
-    turns: Arc<Semaphore>,
-    idle: Arc<Mutex<Vec<EmbeddingWorker>>>,
+    context: Context,
+    /// Texts that may wait for each.
+    queue: usize,
+    /// The engine of queries. It says what the others are; where there can be no others it embeds documents, too.
+    first: EmbeddingWorker,
+    engines: Arc<OnceCell<Engines>>,
 }
 
 impl Pool {
-    pub(super) fn new(workers: Vec<EmbeddingWorker>) -> Self {
+    pub(super) fn new(context: &Context, queue: usize, first: EmbeddingWorker) -> Self {
+        Self {
+            context: context.clone(),
+            queue,
+            first,
+            engines: Arc::default(),
+        }
+    }
+
+    /// The engines; the first call loads them.
+    pub(super) async fn engines(&self) -> Result<&Engines, Error> {
+        self.engines.get_or_try_init(|| self.load()).await
+    }
+
+    async fn load(&self) -> Result<Engines, Error> {
+        let mut workers = Vec::new();
+        for load in self.first.run(|embedder, _| embedder.for_documents()).await? {
+            let load = move || {
+                cpu::let_others_go_first();
+                load()
+            };
+            let started = Worker::start(&self.context, "document-embeddings", self.queue, load).await;
+            workers.push(started.map_err(|error| EmbeddingError::Engine(error.into()))?);
+        }
+        if workers.is_empty() {
+            workers.push(self.first.clone());
+        }
+        Ok(Engines::new(workers))
+    }
+}
+
+/// Engines, each in the hands of one batch at most. Batches wait in the order in which they came.
+pub(super) struct Engines {
+    size: usize,
+    /// As many permits as there are workers in `idle`.
+    turns: Semaphore,
+    idle: Mutex<Vec<EmbeddingWorker>>,
+}
+
+impl Engines {
+    fn new(workers: Vec<EmbeddingWorker>) -> Self {
         Self {
             size: workers.len(),
-            turns: Arc::new(Semaphore::new(workers.len())),
-            idle: Arc::new(Mutex::new(workers)),
+            turns: Semaphore::new(workers.len()),
+            idle: Mutex::new(workers),
         }
     }
 

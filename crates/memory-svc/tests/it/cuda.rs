@@ -43,7 +43,7 @@ fn gpu_vectors_are_the_processors() {
         assert_eq!((loader.device.as_str(), loader.batch), ("cuda:0", 32));
         let mut engine = (loader.load)().unwrap();
         assert!(
-            engine.for_documents().unwrap().is_empty(),
+            engine.for_documents().is_empty(),
             "one engine for queries and documents"
         );
         let what = format!("{precision:?}");

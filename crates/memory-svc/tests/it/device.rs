@@ -44,7 +44,7 @@ fn the_processor_is_taken_where_no_gpu_is_asked_for() {
         (loader.engine, loader.device.as_str(), loader.batch),
         ("candle", "cpu", 1)
     );
-    assert!(!(loader.load)().unwrap().for_documents().unwrap().is_empty());
+    assert!(!(loader.load)().unwrap().for_documents().is_empty());
 }
 
 #[cfg(not(feature = "cuda"))]
