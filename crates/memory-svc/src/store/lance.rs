@@ -389,3 +389,6 @@ impl Store for LanceStore {
         self.writes.wait().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

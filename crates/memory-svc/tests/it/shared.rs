@@ -104,6 +104,31 @@ async fn the_same_export_is_taken_in_once_by_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_two_take_in_at_once_gives_each_identifiers_of_their_own() {
+    let source = start().await;
+    for n in 0..5 {
+        source
+            .client
+            .put(&format!("file:///{n}"), &format!("text number {n}"))
+            .await;
+    }
+    let (file, _) = source.client.export().await.unwrap();
+    let pair = Pair::start().await;
+    for round in 0..4 {
+        let alice = pair.clients[0].of(&format!("alice{round}"));
+        let bob = pair.clients[1].of(&format!("bob{round}"));
+        let import = async |client: &Client| insist(async || client.import(&file).await).await.unwrap();
+        tokio::join!(import(&alice), import(&bob));
+        for client in [&alice, &bob] {
+            let there = texts(client).await;
+            assert_eq!((there.len(), there["file:///3"].as_str()), (5, "text number 3"));
+        }
+    }
+    // Which says of an identifier whether two documents have it.
+    pair.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_restarts_while_the_other_writes() {
     let mut pair = Pair::start().await;
     let one = pair.clients[0].clone();

@@ -14,6 +14,7 @@ use super::predicate::Predicate;
 use super::put::Slot;
 use super::rows::{batch, rows, vectors};
 use super::schema;
+use super::shared_table::key;
 use super::sharing::Attempts;
 use super::snapshot::{CHUNK_COLUMNS, read_chunk};
 use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, Put, Stored};
@@ -68,7 +69,7 @@ impl Inner {
         if old.is_empty() {
             self.documents.append(rows).await?;
         } else {
-            self.documents.upsert("id", rows).await?;
+            self.documents.upsert(&key::DOCUMENTS, rows).await?;
         }
         {
             let mut hidden = self.hidden.write().await;

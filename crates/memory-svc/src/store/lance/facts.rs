@@ -140,7 +140,7 @@ impl Inner {
                 }
                 self.check_collections(principal, written).await?;
             }
-            None => self.facts.upsert("row", rows).await?,
+            None => self.facts.upsert(&["principal", "row"], rows).await?,
         }
         self.change_held(|held| {
             self.resident
@@ -156,7 +156,7 @@ impl Inner {
     }
 
     /// Whether the newest state has these rows, as a commit that was never answered would have left them.
-    async fn are_there(&self, written: &[FactRow]) -> Result<bool, StoreError> {
+    pub(super) async fn are_there(&self, written: &[FactRow]) -> Result<bool, StoreError> {
         self.facts.reload().await?;
         let which = Predicate::of_everybody("row", written.iter().map(|row| row.row.to_string()));
         let batches = self.facts.read(&which, &["row", "ended_at"]).await?;

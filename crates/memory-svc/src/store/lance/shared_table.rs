@@ -14,7 +14,8 @@ use crate::store::StoreError;
 /// Says of a column that it is this part of the key.
 const KEY_POSITION: &str = "lance-schema:unenforced-primary-key:position";
 
-/// A row's keys that no two processes may both insert, by table.
+/// Which row is meant, by table: whose it is, and its place. An identifier alone never says it, for an exported file that was taken
+/// in for two has the same ones for both. No two processes may both insert the same key.
 pub(super) mod key {
     pub(in super::super) const DOCUMENTS: [&str; 3] = ["principal", "collection", "uri"];
     pub(in super::super) const FACTS: [&str; 3] = ["principal", "id", "version"];
