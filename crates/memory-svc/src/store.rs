@@ -65,6 +65,10 @@ pub trait Store: Send + Sync + 'static {
     /// old versions until the new ones are whole; a crash leaves the one or the other of all of them.
     async fn put_documents(&self, principal: &Principal, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError>;
 
+    /// Puts documents that a watched folder brought, as [`Store::put_documents`] does. One that is not watched any more, whichever
+    /// process ended that, brings none.
+    async fn put_watched(&self, watch: &Watch, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError>;
+
     /// What is under a URI's beginning in a collection.
     async fn contents(
         &self,

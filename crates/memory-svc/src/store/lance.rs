@@ -207,6 +207,12 @@ impl Store for LanceStore {
             .await
     }
 
+    async fn put_watched(&self, watch: &Watch, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError> {
+        let watch = watch.clone();
+        self.write(|inner| async move { inner.put_watched(&watch, drafts).await })
+            .await
+    }
+
     async fn contents(
         &self,
         principal: &Principal,
@@ -337,16 +343,7 @@ impl Store for LanceStore {
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {
         self.inner.look().await?;
-        let (documents, chunks, facts) = futures::try_join!(
-            self.inner.documents.len(),
-            self.inner.chunks.len(),
-            self.inner.facts.len()
-        )?;
-        Ok(Statistics {
-            documents,
-            chunks,
-            facts,
-        })
+        self.inner.statistics().await
     }
 
     fn backlog(&self) -> watch::Receiver<Backlog> {
@@ -360,11 +357,7 @@ impl Store for LanceStore {
 
     async fn index(&self) -> Result<(), StoreError> {
         self.hold().await?;
-        let _turn = self.inner.turn()?;
-        // Beside writes: appending and indexing do not get in each other's way, and indexing takes long.
-        let (from, vectors) = (self.inner.indexing.vectors_from, !self.inner.resident.is_held());
-        self.inner.chunks.index(from, vectors).await?;
-        self.inner.facts.index(from, vectors).await
+        self.inner.index().await
     }
 
     async fn warm(&self) -> Result<(), StoreError> {

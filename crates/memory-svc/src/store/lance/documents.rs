@@ -32,6 +32,15 @@ impl Inner {
         drafts: Vec<DocumentDraft>,
     ) -> Result<Vec<Put>, StoreError> {
         let _writing = self.writing.lock().await;
+        self.put_locked(principal, drafts).await
+    }
+
+    /// As [`Self::put_documents`]; the caller holds the write lock.
+    pub(super) async fn put_locked(
+        &self,
+        principal: &Principal,
+        drafts: Vec<DocumentDraft>,
+    ) -> Result<Vec<Put>, StoreError> {
         if self.shared.is_some() {
             return self.put_shared(principal, drafts).await;
         }

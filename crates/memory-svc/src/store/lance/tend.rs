@@ -17,7 +17,7 @@ use super::rows::{Row, corrupt, rows};
 use super::sharing::{KEPT, Shared};
 use super::table::Table;
 use crate::names::Principal;
-use crate::store::{Backlog, StoreError};
+use crate::store::{Backlog, Statistics, StoreError};
 
 impl Inner {
     /// Notes a write for the upkeep; `erased`: something must leave the disk.
@@ -108,6 +108,23 @@ impl Inner {
         // Writes wait for the lock, so none came meanwhile.
         self.backlog.send_modify(|backlog| *backlog = Backlog::default());
         Ok(())
+    }
+
+    pub(super) async fn index(&self) -> Result<(), StoreError> {
+        let _turn = self.turn()?;
+        // Beside writes: appending and indexing do not get in each other's way, and indexing takes long.
+        let (from, vectors) = (self.indexing.vectors_from, !self.resident.is_held());
+        self.chunks.index(from, vectors).await?;
+        self.facts.index(from, vectors).await
+    }
+
+    pub(super) async fn statistics(&self) -> Result<Statistics, StoreError> {
+        let (documents, chunks, facts) = futures::try_join!(self.documents.len(), self.chunks.len(), self.facts.len())?;
+        Ok(Statistics {
+            documents,
+            chunks,
+            facts,
+        })
     }
 
     /// Reads what searches by meaning need into memory, if it has room there.

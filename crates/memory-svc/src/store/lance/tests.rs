@@ -166,3 +166,42 @@ async fn facts_whose_answer_got_lost_are_known_by_their_rows() {
     rows[0].ended_at = Some(now());
     assert!(!store.inner.are_there(&rows).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_folder_that_is_not_watched_any_more_brings_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_shared(folder.path()).await;
+    let (alice, _) = alice_and_bob();
+    let watch = Watch {
+        id: Uuid::now_v7(),
+        principal: alice.clone(),
+        collection: collection(),
+        path: "/folder".into(),
+        created_at: now(),
+    };
+    store.add_watch(&watch).await.unwrap();
+    let first = vec![draft("file:///folder/a", "one")];
+    store.put_watched(&watch, first).await.unwrap();
+    store.remove_watch(&alice, watch.id).await.unwrap();
+    let drafts = vec![
+        draft("file:///folder/a", "one, changed"),
+        draft("file:///folder/b", "two"),
+    ];
+    let refused = store.put_watched(&watch, drafts.clone()).await.unwrap_err();
+    assert!(
+        matches!(refused, StoreError::NotFound { what: "watch", .. }),
+        "{refused}"
+    );
+    let versions = async || {
+        let (filter, page) = (DocumentFilter::default(), PageRequest::everything());
+        let documents = store.documents(&alice, &filter, &page).await.unwrap().items;
+        let version = |document: &Document| (document.uri.clone(), document.version);
+        documents.iter().map(version).collect::<Vec<_>>()
+    };
+    assert_eq!(versions().await, [("file:///folder/a".to_owned(), 1)]);
+    // As if it had ended between looking for the watch and storing.
+    let puts = store.put_documents(&alice, drafts).await.unwrap();
+    store.inner.take_back_new(&alice, &puts).await.unwrap();
+    assert_eq!(versions().await, [("file:///folder/a".to_owned(), 2)]);
+    assert_eq!(store.verify().await.unwrap().problems, Vec::<String>::new());
+}
