@@ -1,11 +1,13 @@
 //! Two services on one store at once. Whatever they do beside each other, nothing is lost, doubled or undone.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use memory_svc::embedding::Identity;
 use memory_svc::names::{CollectionName, Principal};
+use memory_svc::page::PageRequest;
 use memory_svc::store::Store;
 use memory_svc::store::lance::{Indexing, LanceStore, Sharing};
 use solo_proto::memory::v1::*;
@@ -209,29 +211,68 @@ async fn vectors_are_not_made_anew_while_others_have_the_store() {
     assert!(refused.contains("memory.shared = false"), "{refused}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_another_process_may_still_use_is_not_removed() {
-    let folder = tempfile::tempdir().unwrap();
-    let identity = Identity {
+fn identity() -> Identity {
+    Identity {
         model: "words".into(),
         dimension: DIMENSION,
-    };
-    let indexing = || Indexing {
+    }
+}
+
+fn indexing() -> Indexing {
+    Indexing {
         language: "English".into(),
         vectors_from: 20_000,
         resident_bytes: 0,
-    };
+    }
+}
+
+/// A store as one of several processes has it.
+async fn one_of_several(folder: &Path) -> LanceStore {
     let sharing = Sharing {
         refresh: Duration::from_millis(50),
         bucket: None,
     };
-    let store = LanceStore::open_shared(folder.path(), &identity, indexing(), sharing)
+    LanceStore::open_shared(folder, &identity(), indexing(), sharing)
         .await
-        .unwrap();
+        .unwrap()
+}
+
+async fn make(store: &LanceStore, principal: &Principal, collection: &str) {
+    let name = CollectionName::new(collection, "name").unwrap();
+    store.create_collection(principal, &name, "").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_takes_its_time_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (one_of_several(folder.path()).await, one_of_several(folder.path()).await);
+    let principal = Principal::new("local").unwrap();
+    make(&one, &principal, "a").await;
+    let exported = one.snapshot(&principal).await.unwrap();
+    make(&one, &principal, "b").await;
+    let all = PageRequest::everything();
+    assert_eq!(one.collections(&principal, &all).await.unwrap().items.len(), 2);
+    assert_eq!(exported.collections.len(), 1);
+    // Old files are removed after it. Meanwhile the other process tidies up.
+    let pruning = tokio::spawn({
+        let one = one.clone();
+        async move { one.prune(Duration::ZERO).await }
+    });
+    for _ in 0..10 {
+        other.compact().await.unwrap();
+    }
+    assert!(!pruning.is_finished());
+    drop(exported);
+    pruning.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_may_still_use_is_not_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = one_of_several(folder.path()).await;
     let principal = Principal::new("local").unwrap();
     for name in ["a", "b", "c"] {
-        let name = CollectionName::new(name, "name").unwrap();
-        store.create_collection(&principal, &name, "").await.unwrap();
+        make(&store, &principal, name).await;
     }
     let states = || {
         std::fs::read_dir(folder.path().join("collections.lance/_versions"))
@@ -246,7 +287,7 @@ async fn what_another_process_may_still_use_is_not_removed() {
     assert_eq!((states(), unnamed.exists()), (before, true));
     drop(store);
     // Whoever has the store alone knows that nobody uses them.
-    let store = LanceStore::open(folder.path(), &identity, indexing()).await.unwrap();
+    let store = LanceStore::open(folder.path(), &identity(), indexing()).await.unwrap();
     store.prune(Duration::ZERO).await.unwrap();
     assert!(states() < before && !unnamed.exists());
 }

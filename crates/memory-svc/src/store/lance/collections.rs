@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, StringArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 
 use super::Inner;
 use super::documents::now;
 use super::pin::{Outcome, Present};
 use super::predicate::Predicate;
-use super::rows::{batch, corrupt, rows};
+use super::rows::{Row, batch, corrupt, rows};
 use super::schema;
 use super::shared_table::key;
 use super::sharing::Attempts;
@@ -17,6 +17,12 @@ use crate::document::Collection;
 use crate::names::{CollectionName, Principal};
 use crate::page::{Page, PageRequest};
 use crate::store::StoreError;
+
+/// What a collection is read from.
+pub(super) const COLLECTION_COLUMNS: [&str; 3] = ["name", "description", "created_at"];
+
+/// Numbers of documents and of chunks, by collection.
+type Sizes = HashMap<String, (u64, u64)>;
 
 impl Inner {
     pub(super) async fn create_collection(
@@ -114,50 +120,18 @@ impl Inner {
         if let Some(after) = &page.after {
             which = which.greater("name", after.as_str());
         }
-        let columns = ["name", "description", "created_at"];
         let batches = self
             .collections
-            .ordered(&which, &columns, "name", true, Some(page.size + 1))
+            .ordered(&which, &COLLECTION_COLUMNS, "name", true, Some(page.size + 1))
             .await?;
-        let mut sizes = self.collection_sizes(principal).await?;
-        let mut collections = Vec::new();
-        for row in rows(&batches) {
-            let name = row.text("name")?;
-            let (documents, chunks) = sizes.remove(name).unwrap_or_default();
-            collections.push(Collection {
-                name: CollectionName::new(name, "name").map_err(|error| corrupt(error.to_string()))?,
-                description: row.text("description")?.to_owned(),
-                documents,
-                chunks,
-                created_at: row.time("created_at")?,
-            });
-        }
-        Ok(Page::cut(collections, page.size, |collection| {
-            collection.name.to_string()
-        }))
-    }
-
-    /// All of them.
-    pub(super) async fn all_collections(&self, principal: &Principal) -> Result<Vec<Collection>, StoreError> {
-        Ok(self
-            .list_collections(principal, &PageRequest::everything())
-            .await?
-            .items)
-    }
-
-    /// Documents and chunks of each collection.
-    async fn collection_sizes(&self, principal: &Principal) -> Result<HashMap<String, (u64, u64)>, StoreError> {
-        let batches = self
+        let documents = self
             .documents
             .read(&Predicate::of(principal), &["collection", "chunks"])
             .await?;
-        let mut sizes: HashMap<String, (u64, u64)> = HashMap::new();
-        for row in rows(&batches) {
-            let size = sizes.entry(row.text("collection")?.to_owned()).or_default();
-            size.0 += 1;
-            size.1 += u64::from(row.number("chunks")?);
-        }
-        Ok(sizes)
+        let collections = read_collections(&batches, sizes(&documents)?)?;
+        Ok(Page::cut(collections, page.size, |collection| {
+            collection.name.to_string()
+        }))
     }
 
     /// Deletes a collection with what is in it. The collection itself goes last, so that a crash leaves one that can be
@@ -193,4 +167,31 @@ impl Inner {
         self.note_write(true);
         Ok(deleted)
     }
+}
+
+/// Collections from their rows, which have [`COLLECTION_COLUMNS`].
+pub(super) fn read_collections(batches: &[RecordBatch], mut sizes: Sizes) -> Result<Vec<Collection>, StoreError> {
+    let collection = |row: Row<'_>| {
+        let name = row.text("name")?;
+        let (documents, chunks) = sizes.remove(name).unwrap_or_default();
+        Ok(Collection {
+            name: CollectionName::new(name, "name").map_err(|error| corrupt(error.to_string()))?,
+            description: row.text("description")?.to_owned(),
+            documents,
+            chunks,
+            created_at: row.time("created_at")?,
+        })
+    };
+    rows(batches).map(collection).collect()
+}
+
+/// Documents and chunks of each collection, from rows of documents.
+pub(super) fn sizes(documents: &[RecordBatch]) -> Result<Sizes, StoreError> {
+    let mut sizes = Sizes::new();
+    for row in rows(documents) {
+        let size = sizes.entry(row.text("collection")?.to_owned()).or_default();
+        size.0 += 1;
+        size.1 += u64::from(row.number("chunks")?);
+    }
+    Ok(sizes)
 }

@@ -304,18 +304,19 @@ impl Inner {
         }
     }
 
-    /// Deletes the chunks of generations that no document has any more, and un-hides them.
-    pub(super) async fn drop_chunks(&self, generations: &[Uuid]) -> Result<(), StoreError> {
+    /// Deletes the chunks of generations that no document has any more, and un-hides them; says how many there were.
+    pub(super) async fn drop_chunks(&self, generations: &[Uuid]) -> Result<u64, StoreError> {
+        let mut chunks = 0;
         // A long list makes a slow filter.
         for some in generations.chunks(1000) {
             let which = Predicate::of_everybody("generation", some.iter().map(Uuid::to_string));
-            self.chunks.delete(&which).await?;
+            chunks += self.chunks.delete(&which).await?;
             self.hidden
                 .write()
                 .await
                 .retain(|generation| !some.contains(generation));
         }
-        Ok(())
+        Ok(chunks)
     }
 
     pub(super) fn chunk_rows(&self, principal: &Principal, change: &Change) -> Result<RecordBatch, StoreError> {
