@@ -43,6 +43,9 @@ pub trait Store: Send + Sync + 'static {
         description: &str,
     ) -> Result<Collection, StoreError>;
 
+    /// Takes a collection over from another store as it is there, without what is in it, unless there is one of that name.
+    async fn restore_collection(&self, principal: &Principal, collection: &Collection) -> Result<(), StoreError>;
+
     /// The collections, by name.
     async fn collections(
         &self,

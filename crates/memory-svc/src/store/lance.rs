@@ -176,6 +176,12 @@ impl Store for LanceStore {
             .await
     }
 
+    async fn restore_collection(&self, principal: &Principal, collection: &Collection) -> Result<(), StoreError> {
+        let (principal, collection) = (principal.clone(), collection.clone());
+        self.write(|inner| async move { inner.restore_collection(&principal, &collection).await })
+            .await
+    }
+
     async fn collections(
         &self,
         principal: &Principal,

@@ -33,18 +33,32 @@ impl Inner {
     ) -> Result<Collection, StoreError> {
         let _writing = self.writing.lock().await;
         self.follow().await?;
-        let added = self.add_collection(principal, name, description).await?;
-        added.ok_or_else(|| StoreError::CollectionExists { name: name.clone() })
+        let new = new(name, description);
+        if self.add_collection(principal, &new).await? {
+            Ok(new)
+        } else {
+            Err(StoreError::CollectionExists { name: name.clone() })
+        }
     }
 
-    /// `None`: there is one of that name.
-    async fn add_collection(
+    pub(super) async fn restore_collection(
         &self,
         principal: &Principal,
-        name: &CollectionName,
-        description: &str,
-    ) -> Result<Option<Collection>, StoreError> {
-        let created_at = now();
+        collection: &Collection,
+    ) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
+        self.follow().await?;
+        self.add_collection(principal, collection).await.map(drop)
+    }
+
+    /// False: there is one of that name.
+    async fn add_collection(&self, principal: &Principal, collection: &Collection) -> Result<bool, StoreError> {
+        let Collection {
+            name,
+            description,
+            created_at,
+            ..
+        } = collection;
         let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
         let columns = vec![
             text(principal.as_str()),
@@ -57,7 +71,7 @@ impl Inner {
         loop {
             let pin = self.collections.pin().await?;
             if self.collection_exists(principal, name).await? {
-                return Ok(None);
+                return Ok(false);
             }
             let Some(pin) = pin else {
                 self.collections.append(rows).await?;
@@ -73,14 +87,7 @@ impl Inner {
             self.collections.reload().await?;
         }
         self.note_write(false);
-        let (name, description) = (name.clone(), description.to_owned());
-        Ok(Some(Collection {
-            name,
-            description,
-            documents: 0,
-            chunks: 0,
-            created_at,
-        }))
+        Ok(true)
     }
 
     pub(super) async fn collection_exists(
@@ -102,7 +109,7 @@ impl Inner {
         if self.collection_exists(principal, name).await? {
             Ok(())
         } else if name.is_default() {
-            self.add_collection(principal, name, "").await.map(drop)
+            self.add_collection(principal, &new(name, "")).await.map(drop)
         } else {
             Err(StoreError::NotFound {
                 what: "collection",
@@ -166,6 +173,17 @@ impl Inner {
         }
         self.note_write(true);
         Ok(deleted)
+    }
+}
+
+/// A collection that is made now.
+fn new(name: &CollectionName, description: &str) -> Collection {
+    Collection {
+        name: name.clone(),
+        description: description.to_owned(),
+        documents: 0,
+        chunks: 0,
+        created_at: now(),
     }
 }
 
