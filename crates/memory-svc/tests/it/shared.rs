@@ -185,6 +185,29 @@ async fn whoever_shares_and_whoever_does_not_refuse_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn those_that_share_search_words_of_one_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = async |shared: &str, language: &str| {
+        let overrides = format!("{shared}[memory.search]\nlanguage = {language:?}\n");
+        start_in(folder.path(), &overrides, loader()).await
+    };
+    let english = started(SHARED, "english").await.unwrap();
+    let same = started(SHARED, "english").await.unwrap();
+    let refused = started(SHARED, "german").await.err().expect("it does not start");
+    assert!(
+        refused.to_string().contains("memory.search.language = \"english\""),
+        "{refused}"
+    );
+    english.stop().await.unwrap();
+    same.stop().await.unwrap();
+    // Who has it alone changes it, and then it is so for all.
+    started("", "german").await.unwrap().stop().await.unwrap();
+    let refused = started(SHARED, "english").await.err().expect("it does not start");
+    assert!(refused.to_string().contains("\"german\""), "{refused}");
+    started(SHARED, "german").await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_of_those_that_share_keeps_watched_folders() {
     let folder = tempfile::tempdir().unwrap();
     let pair = Pair::start().await;
