@@ -2,10 +2,10 @@
 
 use solo_documents::Refusal;
 use solo_service::{ErrorCode, ServiceError, StartupError, WorkerError};
+use solo_snapshot::SnapshotError;
 
 use crate::embedding::EmbeddingError;
 use crate::rerank::RerankError;
-use crate::snapshot::SnapshotError;
 use crate::store::StoreError;
 
 /// Why a request was not done.
@@ -57,7 +57,7 @@ pub enum Error {
         /// What went wrong.
         problem: String,
     },
-    /// Its bytes cannot be kept while it is read.
+    /// Its bytes cannot be kept while it is read or written.
     #[error("it cannot be kept in the data folder meanwhile: make room there and try again")]
     Spool {
         /// What the system said.
@@ -115,12 +115,10 @@ impl Error {
 impl ServiceError for Error {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Invalid { .. } | Self::Refused(_) => ErrorCode::InvalidArgument,
-            Self::DocumentTooLarge { .. }
-            | Self::ImportTooLarge { .. }
-            | Self::Spool { .. }
-            | Self::Snapshot(SnapshotError::Io(_)) => ErrorCode::ResourceExhausted,
-            Self::Snapshot(_) => ErrorCode::InvalidArgument,
+            Self::Invalid { .. } | Self::Refused(_) | Self::Snapshot(_) => ErrorCode::InvalidArgument,
+            Self::DocumentTooLarge { .. } | Self::ImportTooLarge { .. } | Self::Spool { .. } => {
+                ErrorCode::ResourceExhausted
+            }
             Self::Model(_) | Self::Reembedding { .. } | Self::SharedStore | Self::WatchesElsewhere => {
                 ErrorCode::FailedPrecondition
             }
@@ -140,7 +138,7 @@ impl ServiceError for Error {
             Self::Invalid { reason, .. } => reason,
             Self::Refused(refusal) => refusal.reason(),
             Self::Reader { .. } => "READER_FAILED",
-            Self::Spool { .. } | Self::Snapshot(SnapshotError::Io(_)) => "DISK_FULL",
+            Self::Spool { .. } => "DISK_FULL",
             Self::ImportTooLarge { .. } => "IMPORT_TOO_LARGE",
             Self::WatchesElsewhere => "WATCHES_ELSEWHERE",
             Self::SharedStore => "STORE_SHARED",

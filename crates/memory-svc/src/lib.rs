@@ -12,7 +12,7 @@
 //!   one is configured.
 //! - [`store`]: the [`Store`](store::Store) trait and LanceDB behind it, everything keyed by principal; [`vectors`] in memory
 //!   find what is near.
-//! - [`snapshot`]: somebody's whole memory as one file.
+//! - [`snapshot`]: somebody's whole memory as one file (solo-snapshot).
 //! - [`watch`]: makes the store equal folders of this machine.
 //! - [`upkeep`]: joins small files, wipes what was deleted and lets go what is too old ([`retention`]), in the background.
 //!

@@ -1,243 +1,302 @@
-//! Somebody's whole memory in one file: a ZIP archive of JSON Lines, which other programs read as well.
-//!
-//! | entry | each line |
-//! |---|---|
-//! | `manifest.json` | the only one: what the file is, whose vectors are in it ([`Manifest`]) |
-//! | `collections.jsonl` | a collection ([`CollectionRecord`]) |
-//! | `facts.jsonl` | a version of a fact, those of one fact together ([`FactRecord`]) |
-//! | `documents.jsonl` | a document ([`DocumentRecord`]), or a piece of the one before ([`PieceRecord`]) |
-//!
-//! Times are RFC 3339 in UTC, vectors base64 of little-endian f32. A file may come from anywhere: it is read from its beginning
-//! on, in this order, each line has a longest length and is checked like a request, and the archive's own directory at its
-//! end, which may be of any size, is not looked at.
+//! An exported memory ([`solo_snapshot`]) and what this service has: what of its lines is made its own is checked as if it came
+//! in a request.
 
-mod records;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use solo_snapshot::{CollectionRecord, DocumentRecord, FactRecord, Manifest, PieceRecord, Vector};
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
+use crate::document::{ChunkDraft, Collection, Document, DocumentDraft, History, check_description, check_metadata};
+use crate::embedding::Identity;
+use crate::error::Error;
+use crate::fact::{Fact, FactVersion, check_confidence, check_provenance, check_text};
+use crate::names::{CollectionName, DocumentUri, shorten};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use zip::read::read_zipfile_from_stream;
-use zip::result::ZipError;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
+/// Program that writes the file.
+const MADE_BY: &str = concat!("memory-svc ", env!("CARGO_PKG_VERSION"));
+/// Longest title, media type or heading, in bytes.
+const MAX_LABEL_BYTES: usize = 4096;
+/// Largest metadata of a document, in bytes of JSON: what it came with and what taking it in added.
+const MAX_METADATA_BYTES: usize = 1 << 20;
+/// Deepest metadata: protocol buffers nest two messages for each level, and decoders stop at a hundred.
+const MAX_METADATA_DEPTH: usize = 30;
 
-use crate::names::shorten;
-pub use records::{CollectionRecord, DocumentRecord, FactRecord, Manifest, PieceRecord};
-
-const MANIFEST: &str = "manifest.json";
-const COLLECTIONS: &str = "collections.jsonl";
-const FACTS: &str = "facts.jsonl";
-const DOCUMENTS: &str = "documents.jsonl";
-/// Longest line of what is not a piece, in bytes.
-const SHORT_LINE: u64 = 2 << 20;
-/// How a line of a piece begins: no other may be longer than [`SHORT_LINE`].
-const PIECE: &[u8] = b"{\"piece\":";
-
-/// A thing in a file.
-#[derive(Debug, Clone)]
-pub enum Record {
-    /// First, once.
-    Manifest(Manifest),
-    /// Then these.
-    Collection(CollectionRecord),
-    /// Then these.
-    Fact(Box<FactRecord>),
-    /// Then these,
-    Document(Box<DocumentRecord>),
-    /// each with its pieces.
-    Piece(PieceRecord),
+/// What a file is that is written now.
+pub fn manifest(identity: &Identity, documents: u64) -> Manifest {
+    Manifest::new(
+        MADE_BY,
+        Timestamp::now(),
+        &identity.model,
+        identity.dimension,
+        documents,
+    )
 }
 
-/// A line of `documents.jsonl`.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum DocumentLine<D, P> {
-    Document(D),
-    Piece(P),
+/// Whose vectors are in a file.
+pub fn identity(manifest: Manifest) -> Identity {
+    Identity {
+        model: manifest.model,
+        dimension: manifest.dimension,
+    }
 }
 
-/// Why a file could not be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum SnapshotError {
-    /// It is something else.
-    #[error("this is no exported memory: {0}")]
-    Foreign(String),
-    /// A later program wrote it.
-    #[error(
-        "the file has version {found} and this program reads version {}: use the program that wrote it",
-        records::VERSION
-    )]
-    Newer {
-        /// Its version.
-        found: u32,
-    },
-    /// It was, but something happened to it.
-    #[error("the file is damaged: {entry}, line {line}: {problem}")]
-    Damaged {
-        /// The entry.
-        entry: &'static str,
-        /// The line in it, from 1.
-        line: u64,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The disk failed, or is full.
-    #[error("the file cannot be kept in the data folder meanwhile: make room there and try again")]
-    Io(#[source] io::Error),
-}
-
-/// Writes a file. Blocks.
-pub struct Writer {
-    zip: ZipWriter<BufWriter<File>>,
-    entry: &'static str,
-}
-
-impl Writer {
-    /// Begins in an empty file.
-    pub fn new(file: File) -> Self {
+impl From<Collection> for CollectionRecord {
+    fn from(collection: Collection) -> Self {
         Self {
-            zip: ZipWriter::new(BufWriter::new(file)),
-            entry: "",
+            name: collection.name.to_string(),
+            description: collection.description,
         }
-    }
-
-    /// Adds a record; they come in the order of [`Record`].
-    ///
-    /// # Errors
-    /// A full disk.
-    pub fn write(&mut self, record: &Record) -> Result<(), SnapshotError> {
-        match record {
-            Record::Manifest(manifest) => self.line(MANIFEST, manifest),
-            Record::Collection(collection) => self.line(COLLECTIONS, collection),
-            Record::Fact(fact) => self.line(FACTS, fact),
-            Record::Document(document) => self.line(DOCUMENTS, &DocumentLine::<_, ()>::Document(document)),
-            Record::Piece(piece) => self.line(DOCUMENTS, &DocumentLine::<(), _>::Piece(piece)),
-        }
-    }
-
-    fn line(&mut self, entry: &'static str, record: &impl Serialize) -> Result<(), SnapshotError> {
-        self.begin(entry)?;
-        serde_json::to_writer(&mut self.zip, record).map_err(|error| SnapshotError::Io(error.into()))?;
-        self.zip.write_all(b"\n").map_err(SnapshotError::Io)
-    }
-
-    fn begin(&mut self, entry: &'static str) -> Result<(), SnapshotError> {
-        if self.entry == entry {
-            return Ok(());
-        }
-        let options = SimpleFileOptions::default()
-            .compression_method(CompressionMethod::Deflated)
-            // Vectors hardly get smaller, however long one tries.
-            .compression_level(Some(1))
-            .large_file(true);
-        self.zip.start_file(entry, options).map_err(written)?;
-        self.entry = entry;
-        Ok(())
-    }
-
-    /// Ends the file and gives it back, at its beginning.
-    ///
-    /// # Errors
-    /// A full disk.
-    pub fn finish(self) -> Result<File, SnapshotError> {
-        let buffer = self.zip.finish().map_err(written)?;
-        let flushed = buffer.into_inner().map_err(io::IntoInnerError::into_error);
-        let mut file = flushed.map_err(SnapshotError::Io)?;
-        file.rewind().map_err(SnapshotError::Io)?;
-        Ok(file)
     }
 }
 
-fn written(error: ZipError) -> SnapshotError {
-    SnapshotError::Io(error.into())
-}
-
-/// Reads a file, record by record, until `take` says that it wants no more. `longest_piece`: longest line of a piece, in
-/// bytes. Blocks.
+/// A collection's name and description.
 ///
 /// # Errors
-/// A file that is no exported memory, of a newer version, or damaged; what was before the damage was given.
-pub fn read(file: File, longest_piece: u64, mut take: impl FnMut(Record) -> bool) -> Result<(), SnapshotError> {
-    let mut file = BufReader::new(file);
-    let mut known = false;
-    loop {
-        let entry = match read_zipfile_from_stream(&mut file) {
-            Ok(Some(entry)) => entry,
-            Ok(None) if known => return Ok(()),
-            Ok(None) => return Err(foreign("it is empty")),
-            Err(error) if known => return Err(damaged("the archive", 0, error.to_string())),
-            Err(error) => return Err(foreign(&format!("it is no ZIP archive ({error})"))),
-        };
-        let name = entry.name().to_owned();
-        let lines = BufReader::new(entry);
-        let more = match name.as_str() {
-            MANIFEST if !known => read_lines(lines, MANIFEST, SHORT_LINE, |manifest: Manifest| {
-                manifest.check()?;
-                known = true;
-                Ok(take(Record::Manifest(manifest)))
-            })?,
-            _ if !known => {
-                return Err(foreign(&format!(
-                    "it begins with {} instead of {MANIFEST}",
-                    shorten(&name)
-                )));
+/// What a request would be refused for.
+pub fn collection(record: CollectionRecord) -> Result<(CollectionName, String), Error> {
+    check_description(&record.description)?;
+    Ok((CollectionName::new(&record.name, "name")?, record.description))
+}
+
+impl From<FactVersion> for FactRecord {
+    fn from(version: FactVersion) -> Self {
+        let FactVersion { fact, ended_at, vector } = version;
+        Self {
+            id: fact.id,
+            collection: fact.collection.to_string(),
+            text: fact.text,
+            confidence: fact.confidence,
+            valid_from: fact.valid_from,
+            valid_to: fact.valid_to,
+            provenance: fact.provenance,
+            version: fact.version,
+            created_at: fact.created_at,
+            ended_at,
+            vector: Vector(vector),
+        }
+    }
+}
+
+/// A version of a fact.
+///
+/// # Errors
+/// What a request would be refused for.
+pub fn fact(record: FactRecord) -> Result<FactVersion, Error> {
+    check_text(&record.text, "text")?;
+    check_confidence(record.confidence, "confidence")?;
+    check_provenance(&record.provenance, "provenance")?;
+    let fact = Fact {
+        id: record.id,
+        text: record.text,
+        confidence: record.confidence,
+        valid_from: record.valid_from.map(stored),
+        valid_to: record.valid_to.map(stored),
+        provenance: record.provenance,
+        version: record.version,
+        created_at: stored(record.created_at),
+        collection: CollectionName::new(&record.collection, "collection")?,
+    };
+    Ok(FactVersion {
+        fact,
+        ended_at: record.ended_at.map(stored),
+        vector: record.vector.0,
+    })
+}
+
+impl From<ChunkDraft> for PieceRecord {
+    fn from(chunk: ChunkDraft) -> Self {
+        Self {
+            start: chunk.span.start,
+            end: chunk.span.end,
+            heading: chunk.heading,
+            page: chunk.page,
+            text: chunk.text,
+            vector: Vector(chunk.vector),
+        }
+    }
+}
+
+impl From<Document> for DocumentRecord {
+    fn from(document: Document) -> Self {
+        Self {
+            id: document.id,
+            collection: document.collection.to_string(),
+            uri: document.uri,
+            title: document.title,
+            media_type: document.media_type,
+            version: document.version,
+            bytes: document.bytes,
+            content_sha256: hex::encode(document.content_sha256),
+            metadata: document.metadata,
+            created_at: document.created_at,
+            updated_at: document.updated_at,
+            pieces: document.chunks,
+        }
+    }
+}
+
+/// A document, ready to be stored but for vectors of another model.
+///
+/// # Errors
+/// What a request would be refused for, and pieces that are not the whole of a text.
+pub fn document(record: DocumentRecord, pieces: Vec<PieceRecord>) -> Result<DocumentDraft, Error> {
+    let uri = DocumentUri::new(&record.uri, "uri")?;
+    for (label, field) in [(&record.title, "title"), (&record.media_type, "media_type")] {
+        check_label(label, field)?;
+    }
+    let mut content_sha256 = [0; 32];
+    hex::decode_to_slice(&record.content_sha256, &mut content_sha256).map_err(|error| {
+        let message = format!("content_sha256 holds no SHA-256: {error}");
+        Error::invalid("content_sha256", "BAD_HASH", message)
+    })?;
+    check_metadata(&record.metadata, MAX_METADATA_BYTES, "metadata")?;
+    check_depth(&record.metadata)?;
+    if pieces.is_empty() || pieces.len() != record.pieces as usize {
+        let message = format!(
+            "{} has {} pieces of {}",
+            shorten(&record.uri),
+            pieces.len(),
+            record.pieces
+        );
+        return Err(Error::invalid("pieces", "BAD_PIECES", message));
+    }
+    let mut before: Option<&PieceRecord> = None;
+    for (index, piece) in pieces.iter().enumerate() {
+        check_label(&piece.heading, "heading")?;
+        if !piece.follows(before) {
+            let message = format!("piece {index} of {} does not stand where it says", shorten(&record.uri));
+            return Err(Error::invalid("pieces", "BAD_PIECES", message));
+        }
+        before = Some(piece);
+    }
+    let chunk = |piece: PieceRecord| ChunkDraft {
+        span: piece.start..piece.end,
+        text: piece.text,
+        heading: piece.heading,
+        page: piece.page,
+        vector: piece.vector.0,
+    };
+    Ok(DocumentDraft {
+        collection: CollectionName::new(&record.collection, "collection")?,
+        uri,
+        title: record.title,
+        media_type: record.media_type,
+        bytes: record.bytes,
+        content_sha256,
+        metadata: record.metadata,
+        chunks: pieces.into_iter().map(chunk).collect(),
+        history: Some(History {
+            id: record.id,
+            version: record.version.max(1),
+            created_at: stored(record.created_at),
+            updated_at: stored(record.updated_at),
+        }),
+    })
+}
+
+/// Refuses metadata that is so deep that clients could not decode it.
+fn check_depth(metadata: &Map<String, Value>) -> Result<(), Error> {
+    let mut level: Vec<&Value> = metadata.values().collect();
+    for _ in 0..MAX_METADATA_DEPTH {
+        let inside = level.into_iter().flat_map(|value| -> Vec<&Value> {
+            match value {
+                Value::Array(items) => items.iter().collect(),
+                Value::Object(items) => items.values().collect(),
+                _ => Vec::new(),
             }
-            COLLECTIONS => read_lines(lines, COLLECTIONS, SHORT_LINE, |it| Ok(take(Record::Collection(it))))?,
-            FACTS => read_lines(lines, FACTS, SHORT_LINE, |it| Ok(take(Record::Fact(it))))?,
-            DOCUMENTS => read_lines(lines, DOCUMENTS, longest_piece, |line| {
-                Ok(take(match line {
-                    DocumentLine::Document(document) => Record::Document(document),
-                    DocumentLine::Piece(piece) => Record::Piece(piece),
-                }))
-            })?,
-            _ => return Err(foreign(&format!("it has {}", shorten(&name)))),
-        };
-        if !more {
+        });
+        level = inside.collect();
+        if level.is_empty() {
             return Ok(());
         }
     }
+    let message = format!("the metadata is deeper than {MAX_METADATA_DEPTH} levels");
+    Err(Error::invalid("metadata", "METADATA_TOO_DEEP", message))
 }
 
-/// Reads the lines of an entry; false: no more is wanted.
-fn read_lines<T: DeserializeOwned>(
-    mut lines: impl BufRead,
-    name: &'static str,
-    longest: u64,
-    mut take: impl FnMut(T) -> Result<bool, SnapshotError>,
-) -> Result<bool, SnapshotError> {
-    let mut bytes = Vec::new();
-    for line in 1.. {
-        bytes.clear();
-        let read = (&mut lines).take(longest).read_until(b'\n', &mut bytes);
-        let read = read.map_err(|error| damaged(name, line, error.to_string()))? as u64;
-        if read == 0 {
-            break;
-        }
-        let most = if bytes.starts_with(PIECE) {
-            longest
-        } else {
-            longest.min(SHORT_LINE)
-        };
-        if read >= most {
-            return Err(damaged(name, line, format!("it is longer than {most} bytes")));
-        }
-        let record = serde_json::from_slice(&bytes).map_err(|error| damaged(name, line, error.to_string()))?;
-        if !take(record)? {
-            return Ok(false);
-        }
+fn check_label(label: &str, field: &'static str) -> Result<(), Error> {
+    if label.len() <= MAX_LABEL_BYTES {
+        return Ok(());
     }
-    Ok(true)
+    let message = format!("the {field} has {} bytes; {MAX_LABEL_BYTES} are allowed", label.len());
+    Err(Error::invalid(field, "LABEL_TOO_LONG", message))
 }
 
-fn foreign(problem: &str) -> SnapshotError {
-    SnapshotError::Foreign(problem.to_owned())
-}
-
-fn damaged(entry: &'static str, line: u64, problem: String) -> SnapshotError {
-    SnapshotError::Damaged { entry, line, problem }
+/// A time as precise as it is stored.
+fn stored(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn record() -> DocumentRecord {
+        serde_json::from_value(json!({
+            "id": "0190c42a-5a5f-7000-8000-000000000001",
+            "collection": "default",
+            "uri": "file:///a.txt",
+            "title": "A",
+            "media_type": "text/plain",
+            "version": 3,
+            "bytes": 12,
+            "content_sha256": hex::encode([7; 32]),
+            "metadata": { "author": "me" },
+            "created_at": "2026-01-02T03:04:05Z",
+            "updated_at": "2026-01-02T03:04:06.000001Z",
+            "pieces": 1,
+        }))
+        .unwrap()
+    }
+
+    fn piece(start: u64, text: &str) -> PieceRecord {
+        PieceRecord {
+            start,
+            end: start + text.len() as u64,
+            heading: String::new(),
+            page: 2,
+            text: text.to_owned(),
+            vector: Vector(vec![1.0, -0.5]),
+        }
+    }
+
+    #[test]
+    fn a_document_is_what_its_lines_say() {
+        let draft = document(record(), vec![piece(0, "twelve bytes")]).unwrap();
+        assert_eq!(draft.chunks[0].vector, [1.0, -0.5]);
+        assert_eq!(draft.history.unwrap().version, 3);
+    }
+
+    #[test]
+    fn pieces_must_be_the_whole_of_a_text() {
+        let told = |pieces: &[(u64, &str)], counted: u32| {
+            let mut record = record();
+            record.pieces = counted;
+            let pieces = pieces.iter().map(|(start, text)| piece(*start, text)).collect();
+            let refused = document(record, pieces).err();
+            refused.map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert_eq!(told(&[(0, "twelve by"), (7, "bytes"), (12, "!")], 3), "");
+        assert!(told(&[(0, "twelve"), (7, "bytes")], 2).contains("piece 1"), "a hole");
+        assert!(told(&[], 0).contains("0 pieces of 0"));
+        assert!(told(&[(0, "a")], 2).contains("1 pieces of 2"));
+    }
+
+    #[test]
+    fn what_a_document_says_of_itself_is_checked() {
+        let broken = |field: &str, value: Value| {
+            let mut record = serde_json::to_value(record()).unwrap();
+            record[field] = value;
+            let record: DocumentRecord = serde_json::from_value(record).unwrap();
+            document(record, vec![piece(0, "twelve bytes")])
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(broken("uri", json!("")).contains("empty"));
+        assert!(broken("collection", json!("No Name")).contains("names no collection"));
+        assert!(broken("content_sha256", json!("ab")).contains("SHA-256"));
+        let deep = (0..40).fold(json!(1), |inner, _| json!([inner]));
+        assert!(broken("metadata", json!({ "a": deep })).contains("deeper"));
+    }
+}

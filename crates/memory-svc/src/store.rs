@@ -43,6 +43,9 @@ pub trait Store: Send + Sync + 'static {
         description: &str,
     ) -> Result<Collection, StoreError>;
 
+    /// Takes a collection over from another store as it is there, without what is in it, unless there is one of that name.
+    async fn restore_collection(&self, principal: &Principal, collection: &Collection) -> Result<(), StoreError>;
+
     /// The collections, by name.
     async fn collections(
         &self,
@@ -64,6 +67,10 @@ pub trait Store: Send + Sync + 'static {
     /// Puts documents, each in place of the one with the same URI if there is one; no two have the same. Readers see the
     /// old versions until the new ones are whole; a crash leaves the one or the other of all of them.
     async fn put_documents(&self, principal: &Principal, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError>;
+
+    /// Puts documents that a watched folder brought, as [`Store::put_documents`] does. One that is not watched any more, whichever
+    /// process ended that, brings none.
+    async fn put_watched(&self, watch: &Watch, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError>;
 
     /// What is under a URI's beginning in a collection.
     async fn contents(

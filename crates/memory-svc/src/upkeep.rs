@@ -1,6 +1,8 @@
 //! Looks after the store in the background: each put leaves a small file that no index knows, and each deletion leaves what it
 //! deleted, until somebody tidies up.
 
+mod schedule;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +13,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use uuid::Uuid;
 
 use crate::config::{RetentionConfig, UpkeepConfig};
-use crate::retention::{self, Limits};
+use crate::retention::Limits;
 use crate::store::{Store, StoreError};
+use schedule::{Conflicts, Schedule};
 
 /// Wait after a failure (a full disk, say) before trying again.
 const RETRY: Duration = Duration::from_secs(60);
-/// Wait where other processes of a shared store were in the way, at least; at most twice as long, so that two do not meet again.
-const LATER: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy)]
 enum Work {
@@ -59,13 +60,10 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
     if let Err(error) = &warm {
         tracing::warn!(error = %solo_service::error::chain(error), "what searches need could not be read into memory");
     }
-    let mut index_due = warm.is_err();
-    // What the last process left is removed soon after the start.
-    let mut prune_at = Some(Instant::now() + config.retain());
-    let mut compacted_at = None;
-    // A moment longer, so that the state before a compaction is old enough.
-    let retained = config.retain() + Duration::from_millis(100);
-    let mut expire_at = Limits::at(rules.retention, Timestamp::now()).map(|_| Instant::now());
+    let mut schedule = Schedule::new(config.retain(), Instant::now());
+    schedule.index_due = warm.is_err();
+    schedule.expire_at = Limits::at(rules.retention, Timestamp::now()).map(|_| Instant::now());
+    let mut conflicts = Conflicts::default();
     loop {
         let much = async {
             backlog
@@ -75,9 +73,9 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
         };
         let work = tokio::select! {
             () = shutdown.cancelled() => return,
-            () = std::future::ready(()), if index_due => Work::Index,
-            () = at(expire_at) => Work::Expire,
-            () = at(prune_at) => Work::Prune,
+            () = std::future::ready(()), if schedule.index_due => Work::Index,
+            () = at(schedule.expire_at) => Work::Expire,
+            () = at(schedule.prune_at) => Work::Prune,
             waited = much => match waited {
                 Ok(()) => Work::Compact,
                 // The store is gone.
@@ -97,30 +95,12 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
             () = shutdown.cancelled() => return,
             done = working => done,
         };
-        index_due = match (work, &done) {
-            (Work::Compact, Ok(())) => true,
-            (Work::Index, done) => done.is_err(),
-            _ => index_due,
+        schedule.note(work, &done, begun, Instant::now());
+        let Err(error) = done else {
+            conflicts.end();
+            continue;
         };
-        prune_at = match (work, &done) {
-            // What was compacted since was not old enough.
-            (Work::Prune, Ok(())) => compacted_at.map(|at| at + retained).filter(|at| *at > begun),
-            (Work::Compact, Err(StoreError::Busy)) => prune_at,
-            // After a failure too: pruning makes the room that joining files may have lacked.
-            (Work::Compact, _) => {
-                let now = Instant::now();
-                compacted_at = Some(now);
-                // Or a store that is always written to would never be pruned.
-                prune_at.or(Some(now + retained))
-            }
-            (Work::Index | Work::Expire, _) | (Work::Prune, Err(_)) => prune_at,
-        };
-        if matches!(work, Work::Expire) {
-            expire_at = Some(Instant::now() + retention::EVERY);
-        }
-        if let Err(error) = done
-            && !pause(&error, shutdown).await
-        {
+        if !pause(&error, &mut conflicts, shutdown).await {
             return;
         }
     }
@@ -150,14 +130,11 @@ async fn expire(store: &dyn Store, retention: RetentionConfig) -> Result<(), Sto
 }
 
 /// Reports a failure and waits; false: the service stops.
-async fn pause(error: &StoreError, shutdown: &CancellationToken) -> bool {
+async fn pause(error: &StoreError, conflicts: &mut Conflicts, shutdown: &CancellationToken) -> bool {
     let wait = if matches!(error, StoreError::Busy) {
-        let wait = LATER.mul_f64(1.0 + f64::from(Uuid::new_v4().as_bytes()[0]) / 256.0);
-        tracing::debug!(
-            retry_s = wait.as_secs(),
-            "another process is writing to the store: its upkeep waits"
-        );
-        wait
+        // Up to twice as long, so that two do not meet again.
+        let random = f64::from(Uuid::new_v4().as_bytes()[0]) / 256.0;
+        conflicts.another().mul_f64(1.0 + random)
     } else {
         tracing::error!(error = %solo_service::error::chain(error), retry_s = RETRY.as_secs(), "upkeep of the store failed");
         RETRY

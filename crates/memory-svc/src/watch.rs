@@ -54,7 +54,8 @@ impl Watch {
         uri_of_folder(&self.path)
     }
 
-    /// Refuses one that another process of a shared store has removed, and perhaps forgotten what it brought.
+    /// Refuses one that another process of a shared store has removed, and perhaps forgotten what it brought: its folder need not
+    /// be read. Whether that happens meanwhile is looked at when it is stored ([`crate::store::Store::put_watched`]).
     async fn check_known(&self, memory: &Memory) -> Result<(), Error> {
         if memory.config().is_shared() && !memory.store().watches().await?.contains(self) {
             Err(StoreError::NotFound {
@@ -207,17 +208,30 @@ impl Watches {
         if keep_documents {
             return Ok(0);
         }
-        let writing = self.0.memory.writing().await;
-        let store = writing.store();
-        let documents = store.contents(principal, &watch.collection, &watch.uri()).await?;
-        let ids: Vec<Uuid> = documents.iter().map(|document| document.id).collect();
-        let mut deleted = 0;
-        for some in ids.chunks(keeper::DELETED_AT_ONCE) {
-            deleted += store.delete_documents(principal, some).await?;
-        }
-        drop(writing);
+        let deleted = self.delete_contents(&watch).await?;
         self.0.memory.count().await;
         Ok(deleted)
+    }
+
+    /// Deletes what a folder brought that is not watched any more; says how many documents that were.
+    async fn delete_contents(&self, watch: &Watch) -> Result<u64, Error> {
+        let writing = self.0.memory.writing().await;
+        let store = writing.store();
+        let (uri, mut deleted) = (watch.uri(), 0);
+        loop {
+            let documents = store.contents(&watch.principal, &watch.collection, &uri).await?;
+            let some = documents.iter().take(keeper::DELETED_AT_ONCE);
+            let ids: Vec<Uuid> = some.map(|document| document.id).collect();
+            if ids.is_empty() {
+                return Ok(deleted);
+            }
+            match store.delete_documents(&watch.principal, &ids).await {
+                Ok(count) => deleted += count,
+                // The process that kept the folder took some of them back.
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Stops watching every folder of a principal: before everything is forgotten, or it would come back.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::reembed::Step;
 use super::{Current, Memory};
-use crate::document::{Document, DocumentDraft, DocumentFilter};
+use crate::document::{Collection, Document, DocumentDraft, DocumentFilter};
 use crate::error::Error;
 use crate::fact::{FactVersion, Selector};
 use crate::names::{CollectionName, Principal};
@@ -23,6 +23,8 @@ const PIECES: usize = 64;
 pub(super) struct Copying<'a> {
     memory: &'a Memory,
     steps: &'a watch::Sender<Step>,
+    /// Collections that the second store has, of the principal whose turn it is.
+    collections: HashSet<CollectionName>,
     done: u64,
     /// Pieces and facts that were embedded.
     pub(super) embedded: u64,
@@ -33,6 +35,7 @@ impl<'a> Copying<'a> {
         Self {
             memory,
             steps,
+            collections: HashSet::new(),
             done: 0,
             embedded: 0,
         }
@@ -45,13 +48,13 @@ impl<'a> Copying<'a> {
         self.done = 0;
         let (here, there) = (from.store.principals().await?, to.store.principals().await?);
         for principal in here.union(&there) {
-            copy_collections(&from, to, principal).await?;
+            self.collections = copy_collections(&from, to, principal).await?;
             self.copy_documents(&from, to, principal).await?;
             self.copy_facts(&from, to, principal).await?;
         }
         let (here, there) = (from.store.watches().await?, to.store.watches().await?);
         for watch in here.iter().filter(|watch| !there.contains(watch)) {
-            ensure(to, &watch.principal, [&watch.collection]).await?;
+            take_over(&from, to, &watch.principal, &watch.collection).await?;
             to.store.add_watch(watch).await?;
         }
         for watch in there.iter().filter(|watch| !here.contains(watch)) {
@@ -86,18 +89,19 @@ impl<'a> Copying<'a> {
                 pieces += chunks.len();
                 group.push(DocumentDraft::of(document, chunks)?);
                 if pieces >= PIECES {
-                    self.copy_group(to, principal, std::mem::take(&mut group), total)
+                    self.copy_group(from, to, principal, std::mem::take(&mut group), total)
                         .await?;
                     pieces = 0;
                 }
             }
-            self.copy_group(to, principal, group, total).await?;
+            self.copy_group(from, to, principal, group, total).await?;
         }
         Ok(())
     }
 
     async fn copy_group(
         &mut self,
+        from: &Current,
         to: &Current,
         principal: &Principal,
         mut group: Vec<DocumentDraft>,
@@ -108,7 +112,8 @@ impl<'a> Copying<'a> {
         }
         self.memory.embed_again(&to.embeddings, &mut group).await?;
         let pieces: u64 = group.iter().map(|draft| draft.chunks.len() as u64).sum();
-        ensure(to, principal, group.iter().map(|draft| &draft.collection)).await?;
+        let collections = group.iter().map(|draft| &draft.collection);
+        self.ensure(from, to, principal, collections.collect()).await?;
         to.store.put_documents(principal, group).await?;
         self.embedded += pieces;
         self.done += pieces;
@@ -139,53 +144,64 @@ impl<'a> Copying<'a> {
             version.vector = vector;
         }
         self.embedded += versions.len() as u64;
-        ensure(to, principal, versions.iter().map(|version| &version.fact.collection)).await?;
+        let collections = versions.iter().map(|version| &version.fact.collection);
+        self.ensure(from, to, principal, collections.collect()).await?;
         to.store.restore_facts(principal, versions).await?;
+        Ok(())
+    }
+
+    /// Makes the collections that were made in the meantime.
+    async fn ensure(
+        &mut self,
+        from: &Current,
+        to: &Current,
+        principal: &Principal,
+        collections: HashSet<&CollectionName>,
+    ) -> Result<(), StoreError> {
+        for name in collections {
+            if self.collections.insert(name.clone()) {
+                take_over(from, to, principal, name).await?;
+            }
+        }
         Ok(())
     }
 }
 
-async fn copy_collections(from: &Current, to: &Current, principal: &Principal) -> Result<(), Error> {
+/// Says which ones there are then.
+async fn copy_collections(
+    from: &Current,
+    to: &Current,
+    principal: &Principal,
+) -> Result<HashSet<CollectionName>, StoreError> {
     let all = PageRequest::everything();
     let (here, there) = (
         from.store.collections(principal, &all).await?.items,
         to.store.collections(principal, &all).await?.items,
     );
     for collection in &there {
-        let same = |other: &&crate::document::Collection| {
-            other.name == collection.name && other.description == collection.description
-        };
-        if here.iter().find(same).is_none() {
+        if !here.iter().any(|other| is_same_collection(collection, other)) {
             to.store.delete_collection(principal, &collection.name).await?;
         }
     }
-    for collection in here {
-        create(to, principal, &collection.name, &collection.description).await?;
+    for collection in &here {
+        to.store.restore_collection(principal, collection).await?;
     }
-    Ok(())
+    Ok(here.into_iter().map(|collection| collection.name).collect())
 }
 
-/// Makes the collections that were made in the meantime.
-async fn ensure<'a>(
-    to: &Current,
-    principal: &Principal,
-    collections: impl IntoIterator<Item = &'a CollectionName>,
-) -> Result<(), StoreError> {
-    let collections: HashSet<&CollectionName> = collections.into_iter().collect();
-    for collection in collections {
-        create(to, principal, collection, "").await?;
-    }
-    Ok(())
-}
-
-/// Makes a collection, unless there is one of that name.
-async fn create(
+/// Makes a collection as it is in `from`, unless there is one of that name.
+async fn take_over(
+    from: &Current,
     to: &Current,
     principal: &Principal,
     name: &CollectionName,
-    description: &str,
 ) -> Result<(), StoreError> {
-    match to.store.create_collection(principal, name, description).await {
+    let here = from.store.collections(principal, &PageRequest::everything()).await?;
+    if let Some(collection) = here.items.iter().find(|collection| collection.name == *name) {
+        return to.store.restore_collection(principal, collection).await;
+    }
+    // It is gone by now: the next pass deletes it with what comes into it.
+    match to.store.create_collection(principal, name, "").await {
         Ok(_) | Err(StoreError::CollectionExists { .. }) => Ok(()),
         Err(error) => Err(error),
     }
@@ -216,6 +232,10 @@ async fn facts(store: &dyn Store, principal: &Principal) -> Result<HashMap<Uuid,
         histories.entry(version.fact.id).or_default().push(version);
     }
     Ok(histories)
+}
+
+fn is_same_collection(a: &Collection, b: &Collection) -> bool {
+    (&a.name, &a.description, a.created_at) == (&b.name, &b.description, b.created_at)
 }
 
 /// True when one is a copy of the other.

@@ -1,17 +1,17 @@
-//! Somebody's whole memory out of the store into a file ([`crate::snapshot`]); [`super::import`] is the way back.
+//! Somebody's whole memory out of the store into a file ([`solo_snapshot`]); [`super::import`] is the way back.
 
 use std::fs::File;
+use std::io;
 
 use futures::TryStreamExt;
+use solo_snapshot::{CollectionRecord, DocumentRecord, FactRecord, PieceRecord, Record, Writer};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::Memory;
 use crate::error::Error;
 use crate::names::Principal;
-use crate::snapshot::{
-    CollectionRecord, DocumentRecord, FactRecord, Manifest, PieceRecord, Record, SnapshotError, Writer,
-};
+use crate::snapshot;
 use crate::store::{Snapshot, StoreError};
 
 /// Records that wait for the disk, or for the store.
@@ -46,12 +46,13 @@ impl Memory {
             documents: total,
             mut contents,
         } = current.store.snapshot(principal).await?;
-        let file = tempfile::tempfile_in(self.spool()).map_err(SnapshotError::Io)?;
+        let no_room = |source| Error::Spool { source };
+        let file = tempfile::tempfile_in(self.spool()).map_err(no_room)?;
         let (records, waiting) = mpsc::channel(AHEAD);
         let writing = tokio::task::spawn_blocking(move || write(file, waiting));
         let count = facts.len() as u64;
         let sending = async {
-            let manifest = Manifest::new(current.embeddings.identity(), total);
+            let manifest = snapshot::manifest(current.embeddings.identity(), total);
             send(&records, Record::Manifest(manifest)).await?;
             for collection in collections {
                 send(&records, Record::Collection(CollectionRecord::from(collection))).await?;
@@ -76,7 +77,7 @@ impl Memory {
         match sent {
             // Whoever writes says why it stopped.
             Ok(()) | Err(Ended::Written) => Ok(Exported {
-                file: file?,
+                file: file.map_err(no_room)?,
                 documents: total,
                 facts: count,
             }),
@@ -101,7 +102,7 @@ pub(super) async fn joined<T>(task: JoinHandle<T>, doing: &'static str) -> Resul
 }
 
 /// Writes what comes; gives the file back at its beginning.
-fn write(file: File, mut records: mpsc::Receiver<Record>) -> Result<File, SnapshotError> {
+fn write(file: File, mut records: mpsc::Receiver<Record>) -> io::Result<File> {
     let mut writer = Writer::new(file);
     while let Some(record) = records.blocking_recv() {
         writer.write(&record)?;

@@ -1,8 +1,9 @@
-//! An exported file on its way into the store ([`crate::snapshot`] is the file, [`super::exchange`] writes it).
+//! An exported file on its way into the store ([`solo_snapshot`] is the file, [`super::exchange`] writes it).
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
 
+use solo_snapshot::{DocumentRecord, PieceRecord, Record};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -15,7 +16,7 @@ use crate::embedding::{Embeddings, Identity};
 use crate::error::Error;
 use crate::fact::FactVersion;
 use crate::names::{CollectionName, Principal};
-use crate::snapshot::{self, DocumentRecord, PieceRecord, Record, SnapshotError};
+use crate::snapshot;
 use crate::store::StoreError;
 
 /// Documents that are stored in one step.
@@ -50,11 +51,11 @@ impl Memory {
         content: Content,
         progress: mpsc::Sender<Exchanged>,
     ) -> Result<Imported, Error> {
-        let file = content.into_file().map_err(SnapshotError::Io)?;
+        let file = content.into_file().map_err(|source| Error::Spool { source })?;
         let longest = self.config().extract.max_text_bytes as u64 * LINE_SHARE + LINE_ROOM;
         let (records, mut waiting) = mpsc::channel(AHEAD);
         let reading = tokio::task::spawn_blocking(move || {
-            snapshot::read(file, longest, |record| records.blocking_send(record).is_ok())
+            solo_snapshot::read(file, longest, |record| records.blocking_send(record).is_ok())
         });
         let mut import = Import::new(self, principal, progress);
         let mut taken = Ok(());
@@ -119,11 +120,11 @@ impl<'a> Import<'a> {
         match record {
             Record::Manifest(manifest) => {
                 self.total = manifest.documents;
-                self.made_by = Some(manifest.identity());
+                self.made_by = Some(snapshot::identity(manifest));
                 Ok(())
             }
             Record::Collection(collection) => {
-                let (name, description) = collection.checked()?;
+                let (name, description) = snapshot::collection(collection)?;
                 let writing = self.memory.writing().await;
                 let made = writing.store().create_collection(self.principal, &name, &description);
                 match made.await {
@@ -131,7 +132,7 @@ impl<'a> Import<'a> {
                     Err(error) => Err(error.into()),
                 }
             }
-            Record::Fact(fact) => self.take_fact(fact.checked()?).await,
+            Record::Fact(fact) => self.take_fact(snapshot::fact(*fact)?).await,
             Record::Document(record) => {
                 self.nothing_open()?;
                 self.open = Some(Open {
@@ -170,7 +171,7 @@ impl<'a> Import<'a> {
             return Ok(());
         }
         match self.open.take() {
-            Some(Open { record, pieces, .. }) => self.take_document(record.checked(pieces)?).await,
+            Some(Open { record, pieces, .. }) => self.take_document(snapshot::document(record, pieces)?).await,
             None => Ok(()),
         }
     }

@@ -23,6 +23,7 @@ use crate::embedding::{Embeddings, Identity};
 use crate::error::Error;
 use crate::names::{CollectionName, DocumentUri, Principal};
 use crate::store::Store;
+use crate::watch::Watch;
 
 /// Where a document's metadata says what was left out of it.
 const WARNINGS: &str = "warnings";
@@ -127,7 +128,7 @@ impl Memory {
         let same = store.find_content(principal, &found).await?;
         let like: Vec<Uuid> = before.into_iter().chain(same).collect();
         let ready = self.prepare(principal, upload, content, &like, progress).await?;
-        let stored = self.store_all(principal, vec![ready]).await?;
+        let stored = self.store_all(principal, vec![ready], None).await?;
         // As many as were given.
         stored.into_iter().next().ok_or(Error::Panicked {
             doing: "storing the document",
@@ -184,8 +185,14 @@ impl Memory {
         })
     }
 
-    /// Stores documents that are ready, no two with the same URI, in one step.
-    pub(crate) async fn store_all(&self, principal: &Principal, ready: Vec<Ready>) -> Result<Vec<Taken>, Error> {
+    /// Stores documents that are ready, no two with the same URI, in one step. `folder`: the watched one that they are of; if it
+    /// is not watched any more, they are not stored.
+    pub(crate) async fn store_all(
+        &self,
+        principal: &Principal,
+        ready: Vec<Ready>,
+        folder: Option<&Watch>,
+    ) -> Result<Vec<Taken>, Error> {
         let told: Vec<(DocumentUri, usize)> = ready
             .iter()
             .map(|ready| (ready.draft.uri.clone(), ready.draft.chunks.len()))
@@ -203,7 +210,10 @@ impl Memory {
             // Another model took the place of theirs meanwhile.
             self.embed_again(writing.embeddings(), &mut drafts).await?;
         }
-        let puts = writing.store().put_documents(principal, drafts).await?;
+        let puts = match folder {
+            Some(watch) => writing.store().put_watched(watch, drafts).await?,
+            None => writing.store().put_documents(principal, drafts).await?,
+        };
         drop(writing);
         for (uri, total) in told {
             self.publish(principal, &uri, Progress { done: total, total }, true);

@@ -176,6 +176,12 @@ impl Store for LanceStore {
             .await
     }
 
+    async fn restore_collection(&self, principal: &Principal, collection: &Collection) -> Result<(), StoreError> {
+        let (principal, collection) = (principal.clone(), collection.clone());
+        self.write(|inner| async move { inner.restore_collection(&principal, &collection).await })
+            .await
+    }
+
     async fn collections(
         &self,
         principal: &Principal,
@@ -204,6 +210,12 @@ impl Store for LanceStore {
     async fn put_documents(&self, principal: &Principal, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError> {
         let principal = principal.clone();
         self.write(|inner| async move { inner.put_documents(&principal, drafts).await })
+            .await
+    }
+
+    async fn put_watched(&self, watch: &Watch, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError> {
+        let watch = watch.clone();
+        self.write(|inner| async move { inner.put_watched(&watch, drafts).await })
             .await
     }
 
@@ -337,16 +349,7 @@ impl Store for LanceStore {
 
     async fn statistics(&self) -> Result<Statistics, StoreError> {
         self.inner.look().await?;
-        let (documents, chunks, facts) = futures::try_join!(
-            self.inner.documents.len(),
-            self.inner.chunks.len(),
-            self.inner.facts.len()
-        )?;
-        Ok(Statistics {
-            documents,
-            chunks,
-            facts,
-        })
+        self.inner.statistics().await
     }
 
     fn backlog(&self) -> watch::Receiver<Backlog> {
@@ -360,11 +363,7 @@ impl Store for LanceStore {
 
     async fn index(&self) -> Result<(), StoreError> {
         self.hold().await?;
-        let _turn = self.inner.turn()?;
-        // Beside writes: appending and indexing do not get in each other's way, and indexing takes long.
-        let (from, vectors) = (self.inner.indexing.vectors_from, !self.inner.resident.is_held());
-        self.inner.chunks.index(from, vectors).await?;
-        self.inner.facts.index(from, vectors).await
+        self.inner.index().await
     }
 
     async fn warm(&self) -> Result<(), StoreError> {
@@ -389,3 +388,6 @@ impl Store for LanceStore {
         self.writes.wait().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

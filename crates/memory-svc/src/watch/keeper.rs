@@ -252,7 +252,8 @@ impl Keeper {
             return Ok(());
         }
         let contents: Vec<[u8; 32]> = ready.iter().map(Ready::content_sha256).collect();
-        let stored = self.memory.store_all(&self.watch.principal, ready).await;
+        let (memory, watch) = (&self.memory, &self.watch);
+        let stored = memory.store_all(&watch.principal, ready, Some(watch)).await;
         let stored = stored.map_err(|error| told(&error))?;
         let mut by_content = by_content.lock().unwrap_or_else(PoisonError::into_inner);
         let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);

@@ -82,6 +82,12 @@ async fn kept(client: &Client) -> (Vec<Document>, Vec<Fact>) {
     (documents, facts)
 }
 
+/// With the times of their making.
+async fn collections(client: &Client) -> Vec<Collection> {
+    let list = client.list_collections(ListCollectionsRequest::default()).await;
+    list.unwrap().collections
+}
+
 #[tokio::test]
 async fn another_model_takes_the_place_of_the_first_while_others_write() {
     let folder = tempfile::tempdir().unwrap();
@@ -268,11 +274,14 @@ async fn what_is_written_while_the_copy_stands_still_is_in_the_second_store() {
     client.create_collection(garden).await.unwrap();
     client.put_in("garden", "note:4", "beans climb up poles").await.unwrap();
     let before = kept(&client).await;
+    let collections_before = collections(&client).await;
 
     (0..100).for_each(|_| holder.release());
     assert_eq!(reembedding.await.unwrap().unwrap().model, "held");
     assert_eq!(kept(&client).await, before);
     assert_eq!((before.0.len(), before.1.len()), (3, 1));
+    assert_eq!(collections(&client).await, collections_before);
+    assert_eq!(collections_before.len(), 2);
     assert_eq!(client.find("version").await[0].text, "the second version");
     let problems = client.verify(VerifyRequest {}).await.unwrap().problems;
     assert!(problems.is_empty(), "{problems:?}");

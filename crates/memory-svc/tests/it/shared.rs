@@ -1,11 +1,13 @@
 //! Two services on one store at once. Whatever they do beside each other, nothing is lost, doubled or undone.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use memory_svc::embedding::Identity;
 use memory_svc::names::{CollectionName, Principal};
+use memory_svc::page::PageRequest;
 use memory_svc::store::Store;
 use memory_svc::store::lance::{Indexing, LanceStore, Sharing};
 use solo_proto::memory::v1::*;
@@ -104,6 +106,31 @@ async fn the_same_export_is_taken_in_once_by_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_two_take_in_at_once_gives_each_identifiers_of_their_own() {
+    let source = start().await;
+    for n in 0..5 {
+        source
+            .client
+            .put(&format!("file:///{n}"), &format!("text number {n}"))
+            .await;
+    }
+    let (file, _) = source.client.export().await.unwrap();
+    let pair = Pair::start().await;
+    for round in 0..4 {
+        let alice = pair.clients[0].of(&format!("alice{round}"));
+        let bob = pair.clients[1].of(&format!("bob{round}"));
+        let import = async |client: &Client| insist(async || client.import(&file).await).await.unwrap();
+        tokio::join!(import(&alice), import(&bob));
+        for client in [&alice, &bob] {
+            let there = texts(client).await;
+            assert_eq!((there.len(), there["file:///3"].as_str()), (5, "text number 3"));
+        }
+    }
+    // Which says of an identifier whether two documents have it.
+    pair.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_restarts_while_the_other_writes() {
     let mut pair = Pair::start().await;
     let one = pair.clients[0].clone();
@@ -158,6 +185,29 @@ async fn whoever_shares_and_whoever_does_not_refuse_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn those_that_share_search_words_of_one_language() {
+    let folder = tempfile::tempdir().unwrap();
+    let started = async |shared: &str, language: &str| {
+        let overrides = format!("{shared}[memory.search]\nlanguage = {language:?}\n");
+        start_in(folder.path(), &overrides, loader()).await
+    };
+    let english = started(SHARED, "english").await.unwrap();
+    let same = started(SHARED, "english").await.unwrap();
+    let refused = started(SHARED, "german").await.err().expect("it does not start");
+    assert!(
+        refused.to_string().contains("memory.search.language = \"english\""),
+        "{refused}"
+    );
+    english.stop().await.unwrap();
+    same.stop().await.unwrap();
+    // Who has it alone changes it, and then it is so for all.
+    started("", "german").await.unwrap().stop().await.unwrap();
+    let refused = started(SHARED, "english").await.err().expect("it does not start");
+    assert!(refused.to_string().contains("\"german\""), "{refused}");
+    started(SHARED, "german").await.unwrap().stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_of_those_that_share_keeps_watched_folders() {
     let folder = tempfile::tempdir().unwrap();
     let pair = Pair::start().await;
@@ -184,29 +234,68 @@ async fn vectors_are_not_made_anew_while_others_have_the_store() {
     assert!(refused.contains("memory.shared = false"), "{refused}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_another_process_may_still_use_is_not_removed() {
-    let folder = tempfile::tempdir().unwrap();
-    let identity = Identity {
+fn identity() -> Identity {
+    Identity {
         model: "words".into(),
         dimension: DIMENSION,
-    };
-    let indexing = || Indexing {
+    }
+}
+
+fn indexing() -> Indexing {
+    Indexing {
         language: "English".into(),
         vectors_from: 20_000,
         resident_bytes: 0,
-    };
+    }
+}
+
+/// A store as one of several processes has it.
+async fn one_of_several(folder: &Path) -> LanceStore {
     let sharing = Sharing {
         refresh: Duration::from_millis(50),
         bucket: None,
     };
-    let store = LanceStore::open_shared(folder.path(), &identity, indexing(), sharing)
+    LanceStore::open_shared(folder, &identity(), indexing(), sharing)
         .await
-        .unwrap();
+        .unwrap()
+}
+
+async fn make(store: &LanceStore, principal: &Principal, collection: &str) {
+    let name = CollectionName::new(collection, "name").unwrap();
+    store.create_collection(principal, &name, "").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_takes_its_time_is_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, other) = (one_of_several(folder.path()).await, one_of_several(folder.path()).await);
+    let principal = Principal::new("local").unwrap();
+    make(&one, &principal, "a").await;
+    let exported = one.snapshot(&principal).await.unwrap();
+    make(&one, &principal, "b").await;
+    let all = PageRequest::everything();
+    assert_eq!(one.collections(&principal, &all).await.unwrap().items.len(), 2);
+    assert_eq!(exported.collections.len(), 1);
+    // Old files are removed after it. Meanwhile the other process tidies up.
+    let pruning = tokio::spawn({
+        let one = one.clone();
+        async move { one.prune(Duration::ZERO).await }
+    });
+    for _ in 0..10 {
+        other.compact().await.unwrap();
+    }
+    assert!(!pruning.is_finished());
+    drop(exported);
+    pruning.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_may_still_use_is_not_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = one_of_several(folder.path()).await;
     let principal = Principal::new("local").unwrap();
     for name in ["a", "b", "c"] {
-        let name = CollectionName::new(name, "name").unwrap();
-        store.create_collection(&principal, &name, "").await.unwrap();
+        make(&store, &principal, name).await;
     }
     let states = || {
         std::fs::read_dir(folder.path().join("collections.lance/_versions"))
@@ -221,7 +310,7 @@ async fn what_another_process_may_still_use_is_not_removed() {
     assert_eq!((states(), unnamed.exists()), (before, true));
     drop(store);
     // Whoever has the store alone knows that nobody uses them.
-    let store = LanceStore::open(folder.path(), &identity, indexing()).await.unwrap();
+    let store = LanceStore::open(folder.path(), &identity(), indexing()).await.unwrap();
     store.prune(Duration::ZERO).await.unwrap();
     assert!(states() < before && !unnamed.exists());
 }

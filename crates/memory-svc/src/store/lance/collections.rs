@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Int64Array, StringArray};
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 
 use super::Inner;
 use super::documents::now;
 use super::pin::{Outcome, Present};
 use super::predicate::Predicate;
-use super::rows::{batch, corrupt, rows};
+use super::rows::{Row, batch, corrupt, rows};
 use super::schema;
 use super::shared_table::key;
 use super::sharing::Attempts;
@@ -17,6 +17,12 @@ use crate::document::Collection;
 use crate::names::{CollectionName, Principal};
 use crate::page::{Page, PageRequest};
 use crate::store::StoreError;
+
+/// What a collection is read from.
+pub(super) const COLLECTION_COLUMNS: [&str; 3] = ["name", "description", "created_at"];
+
+/// Numbers of documents and of chunks, by collection.
+type Sizes = HashMap<String, (u64, u64)>;
 
 impl Inner {
     pub(super) async fn create_collection(
@@ -27,18 +33,32 @@ impl Inner {
     ) -> Result<Collection, StoreError> {
         let _writing = self.writing.lock().await;
         self.follow().await?;
-        let added = self.add_collection(principal, name, description).await?;
-        added.ok_or_else(|| StoreError::CollectionExists { name: name.clone() })
+        let new = new(name, description);
+        if self.add_collection(principal, &new).await? {
+            Ok(new)
+        } else {
+            Err(StoreError::CollectionExists { name: name.clone() })
+        }
     }
 
-    /// `None`: there is one of that name.
-    async fn add_collection(
+    pub(super) async fn restore_collection(
         &self,
         principal: &Principal,
-        name: &CollectionName,
-        description: &str,
-    ) -> Result<Option<Collection>, StoreError> {
-        let created_at = now();
+        collection: &Collection,
+    ) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
+        self.follow().await?;
+        self.add_collection(principal, collection).await.map(drop)
+    }
+
+    /// False: there is one of that name.
+    async fn add_collection(&self, principal: &Principal, collection: &Collection) -> Result<bool, StoreError> {
+        let Collection {
+            name,
+            description,
+            created_at,
+            ..
+        } = collection;
         let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
         let columns = vec![
             text(principal.as_str()),
@@ -51,7 +71,7 @@ impl Inner {
         loop {
             let pin = self.collections.pin().await?;
             if self.collection_exists(principal, name).await? {
-                return Ok(None);
+                return Ok(false);
             }
             let Some(pin) = pin else {
                 self.collections.append(rows).await?;
@@ -67,14 +87,7 @@ impl Inner {
             self.collections.reload().await?;
         }
         self.note_write(false);
-        let (name, description) = (name.clone(), description.to_owned());
-        Ok(Some(Collection {
-            name,
-            description,
-            documents: 0,
-            chunks: 0,
-            created_at,
-        }))
+        Ok(true)
     }
 
     pub(super) async fn collection_exists(
@@ -96,7 +109,7 @@ impl Inner {
         if self.collection_exists(principal, name).await? {
             Ok(())
         } else if name.is_default() {
-            self.add_collection(principal, name, "").await.map(drop)
+            self.add_collection(principal, &new(name, "")).await.map(drop)
         } else {
             Err(StoreError::NotFound {
                 what: "collection",
@@ -114,50 +127,18 @@ impl Inner {
         if let Some(after) = &page.after {
             which = which.greater("name", after.as_str());
         }
-        let columns = ["name", "description", "created_at"];
         let batches = self
             .collections
-            .ordered(&which, &columns, "name", true, Some(page.size + 1))
+            .ordered(&which, &COLLECTION_COLUMNS, "name", true, Some(page.size + 1))
             .await?;
-        let mut sizes = self.collection_sizes(principal).await?;
-        let mut collections = Vec::new();
-        for row in rows(&batches) {
-            let name = row.text("name")?;
-            let (documents, chunks) = sizes.remove(name).unwrap_or_default();
-            collections.push(Collection {
-                name: CollectionName::new(name, "name").map_err(|error| corrupt(error.to_string()))?,
-                description: row.text("description")?.to_owned(),
-                documents,
-                chunks,
-                created_at: row.time("created_at")?,
-            });
-        }
-        Ok(Page::cut(collections, page.size, |collection| {
-            collection.name.to_string()
-        }))
-    }
-
-    /// All of them.
-    pub(super) async fn all_collections(&self, principal: &Principal) -> Result<Vec<Collection>, StoreError> {
-        Ok(self
-            .list_collections(principal, &PageRequest::everything())
-            .await?
-            .items)
-    }
-
-    /// Documents and chunks of each collection.
-    async fn collection_sizes(&self, principal: &Principal) -> Result<HashMap<String, (u64, u64)>, StoreError> {
-        let batches = self
+        let documents = self
             .documents
             .read(&Predicate::of(principal), &["collection", "chunks"])
             .await?;
-        let mut sizes: HashMap<String, (u64, u64)> = HashMap::new();
-        for row in rows(&batches) {
-            let size = sizes.entry(row.text("collection")?.to_owned()).or_default();
-            size.0 += 1;
-            size.1 += u64::from(row.number("chunks")?);
-        }
-        Ok(sizes)
+        let collections = read_collections(&batches, sizes(&documents)?)?;
+        Ok(Page::cut(collections, page.size, |collection| {
+            collection.name.to_string()
+        }))
     }
 
     /// Deletes a collection with what is in it. The collection itself goes last, so that a crash leaves one that can be
@@ -193,4 +174,42 @@ impl Inner {
         self.note_write(true);
         Ok(deleted)
     }
+}
+
+/// A collection that is made now.
+fn new(name: &CollectionName, description: &str) -> Collection {
+    Collection {
+        name: name.clone(),
+        description: description.to_owned(),
+        documents: 0,
+        chunks: 0,
+        created_at: now(),
+    }
+}
+
+/// Collections from their rows, which have [`COLLECTION_COLUMNS`].
+pub(super) fn read_collections(batches: &[RecordBatch], mut sizes: Sizes) -> Result<Vec<Collection>, StoreError> {
+    let collection = |row: Row<'_>| {
+        let name = row.text("name")?;
+        let (documents, chunks) = sizes.remove(name).unwrap_or_default();
+        Ok(Collection {
+            name: CollectionName::new(name, "name").map_err(|error| corrupt(error.to_string()))?,
+            description: row.text("description")?.to_owned(),
+            documents,
+            chunks,
+            created_at: row.time("created_at")?,
+        })
+    };
+    rows(batches).map(collection).collect()
+}
+
+/// Documents and chunks of each collection, from rows of documents.
+pub(super) fn sizes(documents: &[RecordBatch]) -> Result<Sizes, StoreError> {
+    let mut sizes = Sizes::new();
+    for row in rows(documents) {
+        let size = sizes.entry(row.text("collection")?.to_owned()).or_default();
+        size.0 += 1;
+        size.1 += u64::from(row.number("chunks")?);
+    }
+    Ok(sizes)
 }

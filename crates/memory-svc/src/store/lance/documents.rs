@@ -14,6 +14,7 @@ use super::predicate::Predicate;
 use super::put::Slot;
 use super::rows::{batch, rows, vectors};
 use super::schema;
+use super::shared_table::key;
 use super::sharing::Attempts;
 use super::snapshot::{CHUNK_COLUMNS, read_chunk};
 use crate::document::{ChunkDraft, Document, DocumentDraft, DocumentFilter, Put, Stored};
@@ -31,6 +32,15 @@ impl Inner {
         drafts: Vec<DocumentDraft>,
     ) -> Result<Vec<Put>, StoreError> {
         let _writing = self.writing.lock().await;
+        self.put_locked(principal, drafts).await
+    }
+
+    /// As [`Self::put_documents`]; the caller holds the write lock.
+    pub(super) async fn put_locked(
+        &self,
+        principal: &Principal,
+        drafts: Vec<DocumentDraft>,
+    ) -> Result<Vec<Put>, StoreError> {
         if self.shared.is_some() {
             return self.put_shared(principal, drafts).await;
         }
@@ -68,7 +78,7 @@ impl Inner {
         if old.is_empty() {
             self.documents.append(rows).await?;
         } else {
-            self.documents.upsert("id", rows).await?;
+            self.documents.upsert(&key::DOCUMENTS, rows).await?;
         }
         {
             let mut hidden = self.hidden.write().await;
@@ -294,18 +304,19 @@ impl Inner {
         }
     }
 
-    /// Deletes the chunks of generations that no document has any more, and un-hides them.
-    pub(super) async fn drop_chunks(&self, generations: &[Uuid]) -> Result<(), StoreError> {
+    /// Deletes the chunks of generations that no document has any more, and un-hides them; says how many there were.
+    pub(super) async fn drop_chunks(&self, generations: &[Uuid]) -> Result<u64, StoreError> {
+        let mut chunks = 0;
         // A long list makes a slow filter.
         for some in generations.chunks(1000) {
             let which = Predicate::of_everybody("generation", some.iter().map(Uuid::to_string));
-            self.chunks.delete(&which).await?;
+            chunks += self.chunks.delete(&which).await?;
             self.hidden
                 .write()
                 .await
                 .retain(|generation| !some.contains(generation));
         }
-        Ok(())
+        Ok(chunks)
     }
 
     pub(super) fn chunk_rows(&self, principal: &Principal, change: &Change) -> Result<RecordBatch, StoreError> {

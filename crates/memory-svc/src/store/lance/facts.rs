@@ -17,6 +17,7 @@ use super::rows::{Row, batch, rows, vectors};
 use super::schema;
 use super::shared_table::key;
 use super::sharing::Attempts;
+use super::table::Rows;
 use crate::fact::{Fact, FactChange, FactDraft, Forgotten, Known, Selector};
 use crate::names::Principal;
 use crate::page::PageRequest;
@@ -140,7 +141,7 @@ impl Inner {
                 }
                 self.check_collections(principal, written).await?;
             }
-            None => self.facts.upsert("row", rows).await?,
+            None => self.facts.upsert(&["principal", "row"], rows).await?,
         }
         self.change_held(|held| {
             self.resident
@@ -156,7 +157,7 @@ impl Inner {
     }
 
     /// Whether the newest state has these rows, as a commit that was never answered would have left them.
-    async fn are_there(&self, written: &[FactRow]) -> Result<bool, StoreError> {
+    pub(super) async fn are_there(&self, written: &[FactRow]) -> Result<bool, StoreError> {
         self.facts.reload().await?;
         let which = Predicate::of_everybody("row", written.iter().map(|row| row.row.to_string()));
         let batches = self.facts.read(&which, &["row", "ended_at"]).await?;
@@ -208,17 +209,13 @@ impl Inner {
     }
 
     pub(super) async fn read_fact_rows(&self, which: &Predicate) -> Result<Vec<FactRow>, StoreError> {
+        read_fact_rows(&self.facts.collect(self.scan_facts(which).await?).await?)
+    }
+
+    /// Asks for all that [`read_fact_rows`] wants.
+    pub(super) async fn scan_facts(&self, which: &Predicate) -> Result<Rows, StoreError> {
         let columns = [&FACT_COLUMNS[..], &["created_at", "ended_at", "vector"]].concat();
-        let batches = self.facts.read(which, &columns).await?;
-        let row = |row: Row<'_>| {
-            Ok(FactRow {
-                row: row.id("row")?,
-                fact: read_fact(row)?,
-                ended_at: row.maybe_time("ended_at")?,
-                vector: row.vector()?,
-            })
-        };
-        rows(&batches).map(row).collect()
+        self.facts.scan(Some(which), &columns).await
     }
 
     pub(super) async fn list_facts(
@@ -321,6 +318,19 @@ impl Inner {
         ];
         batch(schema::facts(self.dimension), columns)
     }
+}
+
+/// Versions of facts from their rows.
+pub(super) fn read_fact_rows(batches: &[RecordBatch]) -> Result<Vec<FactRow>, StoreError> {
+    let row = |row: Row<'_>| {
+        Ok(FactRow {
+            row: row.id("row")?,
+            fact: read_fact(row)?,
+            ended_at: row.maybe_time("ended_at")?,
+            vector: row.vector()?,
+        })
+    };
+    rows(batches).map(row).collect()
 }
 
 /// Takes the newest version out of `latest` if it is the one that the caller knows.

@@ -1,4 +1,5 @@
-//! What the store is: which version of its tables, and whose vectors are in it. Written once, checked at every start.
+//! What the store is: which version of its tables, and whose vectors are in it. Written once, checked at every start. Once it is
+//! shared, the language of its indexes by words is noted there, too.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use crate::embedding::Identity;
 use crate::store::StoreError;
 
 const TABLE: &str = "meta";
+/// What the language is noted as.
+const LANGUAGE: &str = "solo:search.language";
 
 /// Refuses a store that this process must not open; false: it is new, and [`record`] is to be called.
 pub(super) async fn check(database: &Connection, path: &Path, embedding: &Identity) -> Result<bool, StartupError> {
@@ -75,6 +78,39 @@ pub(super) async fn record(
         table.merge(&pin, &key::META, rows, Present::Kept).await?;
     }
     Ok(())
+}
+
+/// Refuses another language than that of those who share the store; the first one notes it. Each would make the indexes by words
+/// anew for its own. Whoever has the store alone may change it.
+pub(super) async fn agree(
+    database: &Connection,
+    path: &Path,
+    language: &str,
+    shared: bool,
+) -> Result<(), StartupError> {
+    let failed = |error: StoreError| StartupError::other(error);
+    let Some(table) = Table::existing(database, path, TABLE).await.map_err(failed)? else {
+        return Ok(());
+    };
+    if !shared {
+        // A store that was never shared has no need of it, nor room perhaps.
+        let noted = table.noted(LANGUAGE).await.map_err(failed)?;
+        if noted.is_some_and(|noted| noted != language) {
+            table.note(LANGUAGE, language, false).await.map_err(failed)?;
+        }
+        return Ok(());
+    }
+    let agreed = table.note(LANGUAGE, language, true).await.map_err(failed)?;
+    if agreed == language {
+        return Ok(());
+    }
+    let (agreed, language) = (agreed.to_lowercase(), language.to_lowercase());
+    Err(StartupError::Config(format!(
+        "the store in {} is shared with memory.search.language = \"{agreed}\", but here that is \"{language}\": set it to \
+         \"{agreed}\"; for another language stop all that share the store and start one with memory.shared = false; of a store \
+         in a bucket, `solo memory export` and import into a new one",
+        path.display()
+    )))
 }
 
 /// The record, if it was written. Asks for no more columns than it needs: a newer version may have others.

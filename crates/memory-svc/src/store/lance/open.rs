@@ -116,6 +116,7 @@ impl LanceStore {
             identity::check(&database, path, embedding).await?;
         }
         let language = inner.indexing.language.clone();
+        identity::agree(&database, path, &language, sharing.is_some()).await?;
         for table in [&inner.chunks, &inner.facts] {
             index_words(table, &language).await.map_err(failed)?;
         }

@@ -56,6 +56,21 @@ impl Slot {
             Self::Draft(_) => None,
         }
     }
+
+    /// After its commit: the answer; a draft with another identifier if its generation was taken back.
+    fn committed(self, taken_back: &[Uuid]) -> Self {
+        match self {
+            Self::Begun(change) if taken_back.contains(&change.new.generation) => {
+                let Change { mut draft, .. } = *change;
+                if let Some(history) = &mut draft.history {
+                    history.id = Uuid::now_v7();
+                }
+                Self::Draft(draft)
+            }
+            Self::Begun(change) => Self::Settled(put(*change)),
+            slot => slot,
+        }
+    }
 }
 
 fn put(change: Change) -> Put {
@@ -201,7 +216,13 @@ impl Inner {
             if outcome == Outcome::Done {
                 written.clear();
                 self.settle_put(principal, &changes).await?;
-                return Ok(slots.into_iter().filter_map(Slot::put).collect());
+                let twice = self.given_twice(principal, &changes).await?;
+                if twice.is_empty() {
+                    return Ok(slots.into_iter().filter_map(Slot::put).collect());
+                }
+                self.take_back(&twice).await?;
+                slots = slots.into_iter().map(|slot| slot.committed(&twice)).collect();
+                continue;
             }
             tracing::debug!(?outcome, "documents are decided again");
             if let Err(busy) = attempts.again().await {
@@ -253,12 +274,51 @@ impl Inner {
             if matches!(gone, StoreError::NotFound { .. }) {
                 let inside = changes.iter().filter(|change| change.draft.collection == *collection);
                 let generations: Vec<Uuid> = inside.map(|change| change.new.generation).collect();
-                let which = Predicate::of_everybody("generation", generations.iter().map(Uuid::to_string));
-                self.documents.delete(&which).await?;
-                self.drop_chunks_or_later(&generations).await;
+                self.take_back(&generations).await?;
             }
             return Err(gone);
         }
+        Ok(())
+    }
+
+    /// Those of the documents just put, by their generations, whose identifier, which they were given elsewhere, another document
+    /// was given at the same moment, perhaps another principal's: no key makes two such commits meet. Both look after their own:
+    /// one of both sees the other.
+    pub(super) async fn given_twice(
+        &self,
+        principal: &Principal,
+        changes: &[&Change],
+    ) -> Result<Vec<Uuid>, StoreError> {
+        let given: HashMap<Uuid, &DocumentRow> = changes
+            .iter()
+            .filter(|change| change.old.is_none() && change.draft.history.is_some())
+            .map(|change| (change.new.document.id, &change.new))
+            .collect();
+        if given.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.follow().await?;
+        let which = Predicate::of_everybody("id", given.keys().map(Uuid::to_string));
+        let columns = ["id", "principal", "collection", "uri"];
+        let mut twice = HashSet::new();
+        for row in rows(&self.documents.read(&which, &columns).await?) {
+            let Some(DocumentRow { document, generation }) = given.get(&row.id("id")?) else {
+                continue;
+            };
+            let place = (row.text("principal")?, row.text("collection")?, row.text("uri")?);
+            if place != (principal.as_str(), document.collection.as_str(), document.uri.as_str()) {
+                twice.insert(*generation);
+            }
+        }
+        Ok(twice.into_iter().collect())
+    }
+
+    /// Deletes documents that were just put, by their generations.
+    pub(super) async fn take_back(&self, generations: &[Uuid]) -> Result<(), StoreError> {
+        let which = Predicate::of_everybody("generation", generations.iter().map(Uuid::to_string));
+        self.documents.delete(&which).await?;
+        self.drop_chunks_or_later(generations).await;
+        self.note_write(true);
         Ok(())
     }
 }

@@ -16,12 +16,7 @@ use crate::store::StoreError;
 impl Inner {
     /// All versions of facts, those of a fact together and in order.
     pub(super) async fn fact_versions(&self, which: &Predicate) -> Result<Vec<FactVersion>, StoreError> {
-        let mut rows = self.read_fact_rows(which).await?;
-        rows.sort_by_key(|row| (row.fact.id, row.fact.version));
-        let version = |FactRow {
-                           fact, ended_at, vector, ..
-                       }| FactVersion { fact, ended_at, vector };
-        Ok(rows.into_iter().map(version).collect())
+        Ok(versions(self.read_fact_rows(which).await?))
     }
 
     /// Takes facts over, each with its whole history. Of a fact that is here, too, the longer history stays. How many versions
@@ -89,6 +84,15 @@ impl Inner {
         }
         Ok(written)
     }
+}
+
+/// Rows as versions, those of a fact together and in order.
+pub(super) fn versions(mut rows: Vec<FactRow>) -> Vec<FactVersion> {
+    rows.sort_by_key(|row| (row.fact.id, row.fact.version));
+    let version = |FactRow {
+                       fact, ended_at, vector, ..
+                   }| FactVersion { fact, ended_at, vector };
+    rows.into_iter().map(version).collect()
 }
 
 /// An identifier for the row of a fact that was stored elsewhere at a time: their order is that of their making.

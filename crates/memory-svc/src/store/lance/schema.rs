@@ -56,7 +56,7 @@ pub(super) fn meta() -> SchemaRef {
     ])
 }
 
-/// `id` is ordered; (`principal`, `collection`, `uri`) is unique; `generation` names the chunks that belong to it.
+/// `id` is ordered; (`principal`, `collection`, `uri`) is unique and the key; `generation` names the chunks that belong to it.
 pub(super) fn documents() -> SchemaRef {
     schema(vec![
         text("id"),

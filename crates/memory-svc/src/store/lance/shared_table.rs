@@ -14,7 +14,8 @@ use crate::store::StoreError;
 /// Says of a column that it is this part of the key.
 const KEY_POSITION: &str = "lance-schema:unenforced-primary-key:position";
 
-/// A row's keys that no two processes may both insert, by table.
+/// Which row is meant, by table: whose it is, and its place. An identifier alone never says it: two may have taken one exported
+/// file in. No two processes may both insert the same key.
 pub(super) mod key {
     pub(in super::super) const DOCUMENTS: [&str; 3] = ["principal", "collection", "uri"];
     pub(in super::super) const FACTS: [&str; 3] = ["principal", "id", "version"];
@@ -63,6 +64,32 @@ impl Table {
             }
             Err(StoreError::Busy) => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What is noted at the table as `name`.
+    pub(super) async fn noted(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let dataset = newest(&self.table).await.map_err(self.failed("read its state"))?;
+        Ok(dataset.metadata().get(name).cloned())
+    }
+
+    /// Notes `value` at the table as `name`. `keep`: unless something is noted there by then, whichever process does it; what is
+    /// noted then.
+    pub(super) async fn note(&self, name: &str, value: &str, keep: bool) -> Result<String, StoreError> {
+        let mut attempts = Attempts::default();
+        loop {
+            let mut dataset = newest(&self.table).await.map_err(self.failed("read its state"))?;
+            let known = dataset.metadata().get(name).cloned();
+            if let Some(known) = known.filter(|_| keep) {
+                return Ok(known);
+            }
+            // Of two that note something at once one is told.
+            let noted = dataset.update_metadata([(name, value)]).await;
+            match noted.map_err(|error| failed(&self.path, "noted what it is for", error.into())) {
+                Ok(_) => return Ok(value.to_owned()),
+                Err(StoreError::Busy) => attempts.again().await?,
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -8,8 +8,11 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::Inner;
-use super::document_rows::DocumentRow;
+use super::collections::{COLLECTION_COLUMNS, read_collections, sizes};
+use super::document_rows::{COLUMNS, DocumentRow, read_document};
+use super::facts::read_fact_rows;
 use super::predicate::Predicate;
+use super::restore::versions;
 use super::rows::{Row, corrupt, rows};
 use super::tend::read_principal;
 use crate::document::{ChunkDraft, Document};
@@ -65,19 +68,28 @@ impl Inner {
         let everything = Predicate::of(principal);
         let columns = [&CHUNK_COLUMNS[..], &["generation"]].concat();
         let (documents, facts, collections, mut chunks) = {
+            // Until each is asked for, in one state; the answers are read without anybody waiting.
             let _writing = self.writing.lock().await;
             self.follow().await?;
-            // While it is held readers go on seeing one state.
             let _state = self.hidden.read().await;
             (
-                self.document_rows(&everything).await?,
-                self.fact_versions(&everything).await?,
-                self.all_collections(principal).await?,
+                self.documents.scan(Some(&everything), &COLUMNS).await?,
+                self.scan_facts(&everything).await?,
+                self.collections.scan(Some(&everything), &COLLECTION_COLUMNS).await?,
                 self.chunks.scan(Some(&everything), &columns).await?,
             )
         };
-        let count = documents.len() as u64;
-        let mut parts: HashMap<Uuid, Part> = documents.into_iter().map(Part::of).collect();
+        let documents = self.documents.collect(documents).await?;
+        let collections = self.collections.collect(collections).await?;
+        let facts = self.facts.collect(facts).await?;
+        let mut collections = read_collections(&collections, sizes(&documents)?)?;
+        collections.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut parts = HashMap::new();
+        for row in rows(&documents) {
+            let (generation, part) = Part::of(read_document(row)?);
+            parts.insert(generation, part);
+        }
+        let count = parts.len() as u64;
         let contents = try_stream! {
             let _reading = reading;
             while let Some(batch) = chunks.try_next().await.map_err(self.chunks.failed("read rows"))? {
@@ -100,7 +112,7 @@ impl Inner {
         };
         Ok(Snapshot {
             collections,
-            facts,
+            facts: versions(read_fact_rows(&facts)?),
             documents: count,
             contents: Box::pin(contents),
         })

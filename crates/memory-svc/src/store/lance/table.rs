@@ -214,11 +214,11 @@ impl Table {
     }
 
     /// Replaces rows with the same `key` and appends the others: one commit.
-    pub(super) async fn upsert(&self, key: &str, rows: Vec<RecordBatch>) -> Result<(), StoreError> {
+    pub(super) async fn upsert(&self, key: &[&str], rows: Vec<RecordBatch>) -> Result<(), StoreError> {
         let Some(schema) = rows.first().map(RecordBatch::schema) else {
             return Ok(());
         };
-        let mut merge = self.table.merge_insert(&[key]);
+        let mut merge = self.table.merge_insert(key);
         merge.when_matched_update_all(None).when_not_matched_insert_all();
         merge
             .execute(Box::new(RecordBatchIterator::new(rows.into_iter().map(Ok), schema)))
@@ -369,6 +369,16 @@ mod tests {
     use std::io::{Error, ErrorKind};
 
     use super::*;
+
+    #[test]
+    fn commits_that_came_too_late_and_commits_without_an_answer_are_told_apart() {
+        let late = lance::Error::incompatible_transaction_source("another one came first".into());
+        let late = lancedb::Error::from(late);
+        assert!(is_conflict(&late) && !is_unknown(&late));
+        let unanswered = lance::Error::commit_status_unknown_source(7, "the line broke".into());
+        let unanswered = lancedb::Error::from(unanswered);
+        assert!(is_unknown(&unanswered) && !is_conflict(&unanswered), "{unanswered:?}");
+    }
 
     #[test]
     fn a_full_disk_is_known_however_it_is_wrapped() {

@@ -17,7 +17,7 @@ use super::rows::{Row, corrupt, rows};
 use super::sharing::{KEPT, Shared};
 use super::table::Table;
 use crate::names::Principal;
-use crate::store::{Backlog, StoreError};
+use crate::store::{Backlog, Statistics, StoreError};
 
 impl Inner {
     /// Notes a write for the upkeep; `erased`: something must leave the disk.
@@ -29,24 +29,25 @@ impl Inner {
         });
     }
 
-    /// Removes chunks that belong to no document: a crash between two commits left them. Called before anybody reads, or where
-    /// nobody sees them.
+    /// Removes chunks that belong to no document: a crash between two commits left them, or a deletion that others were in the way
+    /// of. Called before anybody reads, or where nobody sees them.
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
-        let documents = self
-            .documents
-            .collect(self.documents.scan(None, &["generation"]).await?)
-            .await?;
+        // Each generation has a first chunk, for its chunks were appended in one commit.
+        let first = Predicate::of_everybody_number("ordinal", 0);
+        let (documents, firsts) = {
+            // While it is held both are of states that fit together, whoever looks for newer ones meanwhile.
+            let _state = self.hidden.read().await;
+            (
+                self.documents.scan(None, &["generation"]).await?,
+                self.chunks.scan(Some(&first), &["generation"]).await?,
+            )
+        };
         let mut wanted = HashSet::new();
-        for row in rows(&documents) {
+        for row in rows(&self.documents.collect(documents).await?) {
             wanted.insert(row.id("generation")?);
         }
-        // Each generation has a first chunk, for its chunks were appended in one commit.
-        let firsts = self
-            .chunks
-            .read(&Predicate::of_everybody_number("ordinal", 0), &["generation"])
-            .await?;
         let mut strays: Vec<Uuid> = Vec::new();
-        for row in rows(&firsts) {
+        for row in rows(&self.chunks.collect(firsts).await?) {
             let generation = row.id("generation")?;
             if !wanted.remove(&generation) && !self.may_be_under_way(generation) {
                 strays.push(generation);
@@ -56,12 +57,14 @@ impl Inner {
             tracing::error!(documents = wanted.len(), "documents without chunks: put them again");
         }
         if !strays.is_empty() {
+            let chunks = self.drop_chunks(&strays).await?;
+            self.note_write(true);
+            // Of an interrupted write, or of a deletion that could not remove them then: nobody knows by now.
             tracing::info!(
                 generations = strays.len(),
-                "chunks that an interrupted write left are removed"
+                chunks,
+                "chunks that belonged to no document were removed"
             );
-            self.drop_chunks(&strays).await?;
-            self.note_write(true);
         }
         Ok(())
     }
@@ -108,6 +111,23 @@ impl Inner {
         // Writes wait for the lock, so none came meanwhile.
         self.backlog.send_modify(|backlog| *backlog = Backlog::default());
         Ok(())
+    }
+
+    pub(super) async fn index(&self) -> Result<(), StoreError> {
+        let _turn = self.turn()?;
+        // Beside writes: appending and indexing do not get in each other's way, and indexing takes long.
+        let (from, vectors) = (self.indexing.vectors_from, !self.resident.is_held());
+        self.chunks.index(from, vectors).await?;
+        self.facts.index(from, vectors).await
+    }
+
+    pub(super) async fn statistics(&self) -> Result<Statistics, StoreError> {
+        let (documents, chunks, facts) = futures::try_join!(self.documents.len(), self.chunks.len(), self.facts.len())?;
+        Ok(Statistics {
+            documents,
+            chunks,
+            facts,
+        })
     }
 
     /// Reads what searches by meaning need into memory, if it has room there.
@@ -197,7 +217,6 @@ impl Inner {
     }
 
     pub(super) async fn prune(&self, retain: Duration) -> Result<(), StoreError> {
-        let _turn = self.turn()?;
         let retain = if self.shared.is_some() {
             retain.max(KEPT)
         } else {
@@ -205,6 +224,8 @@ impl Inner {
         };
         let _nobody_reads = self.reading.write().await;
         let _writing = self.writing.lock().await;
+        // Last: other processes need not wait for whoever reads here.
+        let _turn = self.turn()?;
         for table in self.tables() {
             table.prune(retain).await?;
         }

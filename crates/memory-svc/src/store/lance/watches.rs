@@ -11,6 +11,7 @@ use super::document_rows::read_collection;
 use super::predicate::Predicate;
 use super::rows::{batch, corrupt, rows};
 use super::schema;
+use crate::document::{DocumentDraft, Put};
 use crate::names::Principal;
 use crate::store::StoreError;
 use crate::watch::Watch;
@@ -53,6 +54,56 @@ impl Inner {
         self.watches.append(vec![batch(schema::watches(), columns)?]).await?;
         self.note_write(false);
         Ok(())
+    }
+
+    /// Puts documents of a watched folder. Of a store with one owner watching does not end meanwhile, for that is a write. In
+    /// another process it may: whoever ends it deletes what there is afterwards, and what came still later is deleted here.
+    pub(super) async fn put_watched(&self, watch: &Watch, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError> {
+        let _writing = self.writing.lock().await;
+        self.ensure_watched(watch).await?;
+        let puts = self.put_locked(&watch.principal, drafts).await?;
+        if self.shared.is_none() {
+            return Ok(puts);
+        }
+        let Err(gone) = self.ensure_watched(watch).await else {
+            return Ok(puts);
+        };
+        if matches!(gone, StoreError::NotFound { .. }) {
+            self.take_back_new(&watch.principal, &puts).await?;
+        }
+        Err(gone)
+    }
+
+    /// Refuses a folder that is not watched, in the store's newest state.
+    pub(super) async fn ensure_watched(&self, watch: &Watch) -> Result<(), StoreError> {
+        if self.shared.is_some() {
+            self.watches.reload().await?;
+        }
+        let which = Predicate::of(&watch.principal).is("id", &watch.id.to_string());
+        let batches = self.watches.read(&which, &["id"]).await?;
+        match rows(&batches).next() {
+            Some(_) => Ok(()),
+            None => Err(StoreError::NotFound {
+                what: "watch",
+                name: watch.id.to_string(),
+            }),
+        }
+    }
+
+    /// Deletes those of the documents just put that took no other's place. What did was there when watching ended, and whoever
+    /// ended it may have wanted to keep it.
+    pub(super) async fn take_back_new(&self, principal: &Principal, puts: &[Put]) -> Result<(), StoreError> {
+        let new = puts.iter().filter(|put| !put.unchanged && put.document.version == 1);
+        let ids: Vec<String> = new.map(|put| put.document.id.to_string()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.follow().await?;
+        let there = self.document_rows(&Predicate::of(principal).any_of("id", ids)).await?;
+        // Without those that somebody else put another version in place of.
+        let new = there.iter().filter(|row| row.document.version == 1);
+        let generations: Vec<Uuid> = new.map(|row| row.generation).collect();
+        self.take_back(&generations).await
     }
 
     pub(super) async fn remove_watch(&self, principal: &Principal, id: Uuid) -> Result<(), StoreError> {
