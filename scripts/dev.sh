@@ -4,6 +4,7 @@
 #
 #   scripts/dev.sh up [--detach]    build, fetch models, start
 #   scripts/dev.sh test             everything the project checks of itself
+#   scripts/dev.sh images           the images of the services, for docker compose
 #   scripts/dev.sh peers            servers of others that the tests talk to
 #   scripts/dev.sh solo ARGS…       the built command line
 #
@@ -125,6 +126,11 @@ test)
     cargo_make
     exec cargo make ci
     ;;
+images)
+    shift
+    prepare
+    exec docker/images.sh build "$@"
+    ;;
 peers)
     peers
     ;;
@@ -134,6 +140,6 @@ solo)
     exec "$solo" "$@"
     ;;
 *)
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
+    sed -n '2,11s/^# \{0,1\}//p' "$0"
     ;;
 esac

@@ -1,6 +1,7 @@
 //! What every benchmark shares: medians with their spread, the machine, and the place in docs/benchmarks.md where a
 //! result is written.
 
+pub mod compose;
 pub mod llm;
 pub mod memory;
 pub mod process;
@@ -105,7 +106,7 @@ pub fn publish(name: &str, command: &str, profile: &str, body: &str) {
 }
 
 /// The profile that this program was built in; "native release" where the target folder says that it is for this machine
-/// alone (`…/native/release`).
+/// alone (`…/native/release`), "x86-64-v3 release" where it is for all of a kind.
 pub fn profile() -> String {
     let program = std::env::current_exe().expect("a running program");
     let mut folders = program.ancestors().skip(1).filter_map(Path::file_name);
@@ -114,12 +115,11 @@ pub fn profile() -> String {
         Some("debug") | None => "dev",
         Some(other) => other,
     };
-    let native = if folders.next().is_some_and(|name| name == "native") {
-        "native "
-    } else {
-        ""
-    };
-    format!("{native}{profile}")
+    let processor = folders.next().map(|name| name.to_string_lossy());
+    match processor.filter(|name| name == "native" || name.starts_with("x86-64-v")) {
+        Some(processor) => format!("{processor} {profile}"),
+        None => profile.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! memory-svc, measured: what it learns, how fast it finds and takes in beside Chroma, and how well it finds.
 
+pub mod corpus;
 pub mod facts;
 pub mod ingest;
 mod peer;

@@ -36,8 +36,20 @@ pub fn peers() -> Option<PathBuf> {
 /// # Panics
 /// When there is no such process, or no `/proc`.
 pub(crate) fn peak_mib(pid: u32) -> f64 {
+    status_mib(pid, "VmHWM:")
+}
+
+/// The memory that a process has resident now, in MiB.
+///
+/// # Panics
+/// When there is no such process, or no `/proc`.
+pub(crate) fn resident_mib(pid: u32) -> f64 {
+    status_mib(pid, "VmRSS:")
+}
+
+fn status_mib(pid: u32, field: &str) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a running process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib: f64 = line
         .and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
         .expect("Linux says how much");

@@ -1,6 +1,8 @@
 //! A whole Solo for one test: the real binaries under the real runner, on free ports, in a folder of its own. Models come
 //! from the folder that everything else uses; what a test remembers and says stays in its own.
 
+pub mod compose;
+
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

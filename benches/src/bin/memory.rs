@@ -2,9 +2,10 @@
 //! well it finds and learns. Each part has its section in docs/benchmarks.md.
 
 use clap::{Parser, ValueEnum};
+use solo_benches::memory::corpus::corpus;
 use solo_benches::memory::facts::{facts, table};
 use solo_benches::memory::ingest::ingest;
-use solo_benches::memory::report::{INGEST, SEARCH, Samples};
+use solo_benches::memory::report::{INGEST, SEARCH, SEARCH_REPORTED, Samples};
 use solo_benches::memory::retrieval::retrieval;
 use solo_benches::memory::search::search;
 use solo_benches::{profile, publish};
@@ -21,6 +22,9 @@ struct Options {
     /// Numbers of vectors that are searched; each has its table.
     #[arg(long, default_values_t = [100_000, 1_000_000])]
     vectors: Vec<usize>,
+    /// Megabytes of the corpus.
+    #[arg(long, default_value_t = 1000)]
+    corpus_mb: usize,
     /// Models that write statements out, by identifier; each must be installed.
     #[arg(long = "model", default_values_t = [String::from("qwen2.5-coder-0.5b"), String::from("qwen2.5-coder-1.5b")])]
     models: Vec<String>,
@@ -29,6 +33,9 @@ struct Options {
     dry_run: bool,
 }
 
+/// Vectors that the targets are about.
+const TARGETED: usize = 100_000;
+
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -36,6 +43,8 @@ enum Part {
     Search,
     /// Taking documents in.
     Ingest,
+    /// The memory that taking a large corpus in takes.
+    Corpus,
     /// Questions and the passages that answer them.
     Retrieval,
     /// What is learnt of dialogues.
@@ -57,7 +66,8 @@ async fn main() {
         for count in &options.vectors {
             let mut samples = Samples::default();
             search(*count, options.rounds, &mut samples).await;
-            body += &format!("{count} vectors of 384 dimensions:\n\n{}\n", samples.tables(&SEARCH));
+            let sheet = if *count == TARGETED { &SEARCH } else { &SEARCH_REPORTED };
+            body += &format!("{count} vectors of 384 dimensions:\n\n{}\n", samples.tables(sheet));
         }
         put("memory-search", body);
     }
@@ -65,6 +75,9 @@ async fn main() {
         let mut samples = Samples::default();
         ingest(options.rounds, &mut samples).await;
         put("memory-ingest", samples.tables(&INGEST));
+    }
+    if wanted(Part::Corpus) {
+        put("memory-corpus", corpus(options.corpus_mb).await);
     }
     if wanted(Part::Retrieval) {
         put("memory-retrieval", retrieval().await);

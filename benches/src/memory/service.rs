@@ -1,6 +1,6 @@
 //! memory-svc by itself: the real binary on a free loopback port, with a store of its own or a given one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,10 +31,16 @@ impl MemorySvc {
     /// Starts it, on the store in `path` where one is given, and waits until it serves and holds the store in memory.
     pub async fn start(path: Option<&Path>) -> Self {
         let path = path.map(|path| format!("path = {path:?}\n")).unwrap_or_default();
-        let layout = Layout::new(&format!(
+        Self::start_with(&format!(
             "[global]\nthreads = {THREADS}\n[memory]\n{path}\
              [memory.search]\nresident_mb = 4096\n[memory.embedding]\nmodel = \"{MODEL}\"\n"
-        ));
+        ))
+        .await
+    }
+
+    /// The same with this configuration.
+    pub async fn start_with(config: &str) -> Self {
+        let layout = Layout::new(config);
         let log = std::fs::File::create(layout.folder.path().join("memory-svc.log")).expect("a log file");
         let mut command = layout.command("memory-svc");
         command
@@ -79,6 +85,16 @@ impl MemorySvc {
     pub async fn client(&self) -> Client {
         let channel = self.endpoint().connect().await.expect("memory-svc listens");
         Client(MemoryServiceClient::new(channel))
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The folder of its data.
+    pub fn data(&self) -> PathBuf {
+        self.layout.folder.path().join("data")
     }
 
     /// The most memory that it ever had resident, in MiB.

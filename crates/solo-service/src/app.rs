@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::config::{self, GlobalConfig, Inputs, ServiceConfig};
 use crate::server::{self, Control};
 use crate::service::{Context, Definition, Service, StartupError, exit};
 use crate::telemetry::Telemetry;
-use crate::{cpu, environment, error, parent};
+use crate::{cpu, environment, error, net, parent};
 
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a service may still take when its runner is gone.
@@ -89,6 +90,7 @@ where
         );
         return ExitCode::from(exit::UNAVAILABLE);
     }
+    cpu::become_best();
     let command = Cli::command()
         .name(definition.name)
         .bin_name(definition.name)
@@ -129,7 +131,7 @@ where
             println!("{}: the configuration is valid ({from})", definition.name);
             ExitCode::SUCCESS
         }
-        Command::Probe => runtime.block_on(probe(definition, global)),
+        Command::Probe => runtime.block_on(probe(definition, global, config.listen())),
         Command::Run => run(&runtime, definition, global, config, build),
     }
 }
@@ -212,8 +214,9 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn probe(definition: Definition, global: GlobalConfig) -> ExitCode {
-    let serving = match Upstream::connect(definition.name, &global) {
+/// Asks where this configuration listens, not at the endpoint that others are told: that may be a name of several replicas.
+async fn probe(definition: Definition, global: GlobalConfig, listen: SocketAddr) -> ExitCode {
+    let serving = match Upstream::at(definition.name, net::reachable(listen), &global) {
         Ok(upstream) => upstream
             .channel(Instant::now() + PROBE_TIMEOUT)
             .await

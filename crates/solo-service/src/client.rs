@@ -139,6 +139,19 @@ impl Upstream {
     /// Begins to resolve and watch `service` ("llm-svc") at the endpoint that the configuration names. Returns at once.
     /// Must be called within a tokio runtime.
     pub fn connect(service: &'static str, global: &GlobalConfig) -> Result<Self, UpstreamConfigError> {
+        let (host, port) = Self::endpoint(service, global)?;
+        Self::begin(service, host.clone(), host, port, global)
+    }
+
+    /// The same of the one process of `service` that listens on `address`. A certificate is held against the endpoint's name
+    /// all the same.
+    pub fn at(service: &'static str, address: SocketAddr, global: &GlobalConfig) -> Result<Self, UpstreamConfigError> {
+        let (name, _) = Self::endpoint(service, global)?;
+        Self::begin(service, name, address.ip().to_string(), address.port(), global)
+    }
+
+    /// Host and port of the endpoint that the configuration names.
+    fn endpoint(service: &'static str, global: &GlobalConfig) -> Result<(String, u16), UpstreamConfigError> {
         let endpoint = global
             .endpoints
             .of(service)
@@ -150,7 +163,17 @@ impl Upstream {
         let uri: http::Uri = endpoint.parse().map_err(|_| malformed())?;
         let host = uri.host().ok_or_else(malformed)?.trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().ok_or_else(malformed)?;
-        let tls = tls::client(&global.tls)?.map(|tls| tls.domain_name(host.clone()));
+        Ok((host, port))
+    }
+
+    fn begin(
+        service: &'static str,
+        name: String,
+        host: String,
+        port: u16,
+        global: &GlobalConfig,
+    ) -> Result<Self, UpstreamConfigError> {
+        let tls = tls::client(&global.tls)?.map(|tls| tls.domain_name(name));
         let (publish, serving) = watch::channel(Vec::new());
         let resolver = tokio::spawn(addresses::resolve(service, host, port, tls, publish)).abort_handle();
         Ok(Self(Arc::new(Shared {

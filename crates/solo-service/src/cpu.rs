@@ -51,6 +51,47 @@ pub fn missing_features() -> Vec<&'static str> {
     Vec::new()
 }
 
+/// What a program's name ends in where it was compiled for x86-64-v4: AVX-512.
+const V4: &str = ".x86-64-v4";
+
+/// Becomes the program beside this one that was compiled for this CPU's AVX-512, where there is one and the CPU has it: images
+/// carry two of the programs whose arithmetic chooses its instructions when it is compiled. Arguments, environment and process
+/// stay. Returns where there is nothing better.
+pub fn become_best() {
+    #[cfg(all(target_arch = "x86_64", unix))]
+    {
+        use std::os::unix::process::CommandExt;
+
+        let Some(better) = std::env::current_exe().ok().and_then(|own| beside(&own)) else {
+            return;
+        };
+        if has_v4() {
+            let mut arguments = std::env::args_os();
+            let name = arguments.next().unwrap_or_default();
+            // It returns only where it failed, and then this program does, slower.
+            let _failed = std::process::Command::new(better).arg0(name).args(arguments).exec();
+        }
+    }
+}
+
+/// The better program beside the one at `own`; `None` where there is none, and for the better one itself.
+#[cfg(unix)]
+fn beside(own: &std::path::Path) -> Option<std::path::PathBuf> {
+    let name = own.file_name()?.to_str()?;
+    let better = own.with_file_name(format!("{name}{V4}"));
+    (!name.ends_with(V4) && better.is_file()).then_some(better)
+}
+
+/// Whether CPU and system have what x86-64-v4 has more than x86-64-v3.
+#[cfg(target_arch = "x86_64")]
+fn has_v4() -> bool {
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512cd")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+}
+
 #[cfg(test)]
 mod tests {
     #[cfg(target_os = "linux")]
@@ -66,6 +107,18 @@ mod tests {
         .unwrap();
         assert_eq!((own, started), (super::STEPS_BACK, super::STEPS_BACK));
         assert_eq!(priority(), before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_better_program_is_one_that_lies_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("stt-svc");
+        assert_eq!(super::beside(&own), None);
+        let better = folder.path().join("stt-svc.x86-64-v4");
+        std::fs::write(&better, "").unwrap();
+        assert_eq!(super::beside(&own), Some(better.clone()));
+        assert_eq!(super::beside(&better), None);
     }
 
     #[test]

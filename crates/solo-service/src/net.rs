@@ -1,10 +1,20 @@
 //! Listening sockets, and who has the one that we wanted.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::TcpListener;
 
 use crate::service::StartupError;
+
+/// Where a process of this machine reaches what listens on `listen`: every address includes the loopback.
+pub fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
 
 /// A process that holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]

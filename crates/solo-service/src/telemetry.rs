@@ -44,7 +44,9 @@ impl Telemetry {
                     .log_internal_errors(false),
             ),
         };
+        // An empty variable is unset, says OpenTelemetry's specification.
         let traces = std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .filter(|endpoint| !endpoint.is_empty())
             .map(|_| exporter(service))
             .transpose()?;
         let spans = traces

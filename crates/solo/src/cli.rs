@@ -105,7 +105,11 @@ pub enum Command {
     /// Show all services as the gateway sees them
     Status(Gateway),
     /// Look for what keeps Solo from working, and say how to mend it
-    Doctor,
+    Doctor {
+        /// Look at Solo in containers instead: engine, images, ports, what each container says
+        #[arg(long)]
+        compose: bool,
+    },
     /// Print the completions for a shell
     Completions(completions::Arguments),
     /// Explain the exit codes

@@ -57,7 +57,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     if let Command::Config(command) = cli.command {
         return config::run(&command, &inputs, json).await.map(ExitCode::from);
     }
-    if let Command::Doctor = cli.command {
+    if let Command::Doctor { compose } = cli.command {
+        if compose {
+            return doctor::compose(&inputs, json).map(ExitCode::from);
+        }
         return doctor::run(inputs, json, offline).await.map(ExitCode::from);
     }
     let settings = Settings::load(inputs, json, offline)?;
@@ -95,7 +98,11 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             return Ok(models::run(command, &models).await?);
         }
         // Done above.
-        Command::Completions(_) | Command::ExitCodes | Command::Version | Command::Config(_) | Command::Doctor => {}
+        Command::Completions(_)
+        | Command::ExitCodes
+        | Command::Version
+        | Command::Config(_)
+        | Command::Doctor { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod compose;
 mod conversation;
 mod faults;
 mod foreign_clients;

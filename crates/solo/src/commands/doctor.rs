@@ -1,6 +1,8 @@
 //! `solo doctor`: looks at everything that Solo needs, in the order in which it is needed, and says how to mend what is
 //! wrong. It changes nothing.
 
+#[cfg(unix)]
+mod compose;
 mod machine;
 mod models;
 mod running;
@@ -77,6 +79,18 @@ pub async fn run(inputs: Inputs, json: bool, offline: bool) -> Result<Exit, Fail
     findings.extend(machine::package_tools());
     findings.extend(running::all(&settings).await?);
     report(&findings, json)
+}
+
+/// Looks at Solo in containers; exit code 1 when something is wrong.
+#[cfg(unix)]
+pub fn compose(inputs: &Inputs, json: bool) -> Result<Exit, Failure> {
+    report(&compose::all(&inputs.environment), json)
+}
+
+/// Permissions and ports are looked at as Unix has them.
+#[cfg(not(unix))]
+pub fn compose(_: &Inputs, _: bool) -> Result<Exit, Failure> {
+    Err(Failure::failed("`solo doctor --compose` does not run on this system").help("run it inside WSL"))
 }
 
 async fn configuration(settings: &Settings) -> Result<Vec<Finding>, Failure> {

@@ -59,6 +59,12 @@ impl MicroWakeWord {
                     problem: "no such file".into(),
                     remedy: "set wake.tflite_library to libtensorflowlite_c, or leave it empty".into(),
                 },
+                // The library inside the program is unpacked into the cache folder, to be loaded from there.
+                (Error::Io { path, source }, None) if *path != model => EngineError::Unusable {
+                    path: path.clone(),
+                    problem: source.to_string(),
+                    remedy: "let XDG_CACHE_HOME name a folder that can be written, or set wake.tflite_library".into(),
+                },
                 _ => damaged(&model, &error),
             })?;
         let keyword = KeywordModel {

@@ -1,0 +1,277 @@
+//! `solo doctor --compose`: the same questions of Solo in containers. The engine is asked through its own command line, as the
+//! person does who types `docker compose`.
+
+mod engine;
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use solo_service::net;
+
+use super::Finding;
+use crate::services;
+use crate::terminal::human_bytes;
+use engine::{Container, Engine, Trouble};
+
+/// What the containers need together with the default models, in bytes.
+const MEMORY: u64 = 4_000_000_000;
+/// Seconds by which clocks may differ.
+const SKEW: i64 = 2;
+/// The user that containers run as.
+const USER: u32 = 10_001;
+
+/// Looks at everything, as far as the engine lets it. `environment`: this process's, over the `.env` beside compose.yaml.
+pub(super) fn all(environment: &HashMap<String, String>) -> Vec<Finding> {
+    let engine = match Engine::find() {
+        Ok(engine) => engine,
+        Err(trouble) => return vec![no_engine(&trouble)],
+    };
+    let containers = engine.containers();
+    let mut findings = vec![
+        Finding::good(
+            "engine",
+            format!("Docker {}, {} processors", engine.version, engine.processors),
+        ),
+        compose(),
+        memory(engine.memory),
+        clock(&engine),
+        images(&engine, environment),
+        models(environment),
+    ];
+    findings.extend(ports(environment, &containers));
+    findings.push(gpu(&engine, &containers));
+    findings.extend(states(&engine, &containers));
+    findings
+}
+
+fn no_engine(trouble: &Trouble) -> Finding {
+    let help = match trouble {
+        Trouble::Absent => "install Docker Engine with its compose plugin, or run Solo without containers: `solo up`",
+        Trouble::Denied(_) => "add yourself to the group: `sudo usermod -aG docker $USER`, then log in again",
+        Trouble::Silent(_) => "start it: `sudo systemctl start docker` (Docker Desktop: open it)",
+    };
+    Finding::bad("engine", trouble.to_string(), help)
+}
+
+fn compose() -> Finding {
+    match engine::compose_version() {
+        Some(version) => Finding::good("compose", version),
+        None => Finding::bad(
+            "compose",
+            "neither `docker compose` nor `docker-compose` answers",
+            "install the compose plugin (Debian: apt-get install docker-compose)",
+        ),
+    }
+}
+
+fn memory(bytes: u64) -> Finding {
+    let found = format!("the engine has {}", human_bytes(bytes));
+    if bytes >= MEMORY {
+        return Finding::good("memory", found);
+    }
+    Finding::bad(
+        "memory",
+        format!("{found}; the default models want {}", human_bytes(MEMORY)),
+        "give the engine more, or choose a smaller chat model: `model = \"smollm2-135m\"` in [llm] of deploy/config/solo.toml",
+    )
+}
+
+fn clock(engine: &Engine) -> Finding {
+    match engine
+        .clock
+        .map(|clock| (clock.as_second() - Timestamp::now().as_second()).abs())
+    {
+        Some(skew) if skew > SKEW => Finding::bad(
+            "clock",
+            format!("the engine's differs from this machine's by {skew} s"),
+            "restart the engine's machine, or synchronise its clock (NTP): reminders would ring at other times",
+        ),
+        Some(_) => Finding::good("clock", "the engine's agrees with this machine's"),
+        None => Finding::idle(
+            "clock",
+            "the engine does not tell its own",
+            "compare `date` here and in a container",
+        ),
+    }
+}
+
+fn images(engine: &Engine, environment: &HashMap<String, String>) -> Finding {
+    let tag = environment.get("SOLO_VERSION").map_or("dev", String::as_str);
+    let wanted = services::ALL.iter().map(|service| service.name).chain(["solo"]);
+    let missing: Vec<String> = wanted
+        .map(|name| format!("solo/{name}:{tag}"))
+        .filter(|image| !engine.has_image(image))
+        .collect();
+    if missing.is_empty() {
+        return Finding::good("images", format!("all there, {tag}"));
+    }
+    Finding::bad(
+        "images",
+        format!("not there: {}", missing.join(", ")),
+        "`scripts/dev.sh images` builds them, `docker/images.sh load FILE` loads what `docker/images.sh save` made elsewhere",
+    )
+}
+
+/// Whether the container's user can read the models of this machine, where it is to.
+fn models(environment: &HashMap<String, String>) -> Finding {
+    let Some(folder) = environment.get("SOLO_MODELS_DIR").filter(|folder| !folder.is_empty()) else {
+        return Finding::good("models", "fetched into the volume \"models\"");
+    };
+    let unreadable = |path: &Path| {
+        let wanted = if path.is_dir() { 0o005 } else { 0o004 };
+        path.metadata()
+            .map_or(true, |metadata| metadata.permissions().mode() & wanted != wanted)
+    };
+    let path = Path::new(folder);
+    if !path.is_dir() {
+        return Finding::bad(
+            "models",
+            format!("SOLO_MODELS_DIR: there is no folder {folder}"),
+            "`solo models pull` fetches models; without SOLO_MODELS_DIR they go into a volume",
+        );
+    }
+    // Every folder above must let others through.
+    let closed = path.ancestors().skip(1).find(|above| {
+        above
+            .metadata()
+            .is_ok_and(|metadata| metadata.permissions().mode() & 0o001 == 0)
+    });
+    let inside = std::fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let closed = closed
+        .map(Path::to_owned)
+        .or_else(|| inside.chain([path.to_owned()]).find(|path| unreadable(path)));
+    match closed {
+        // Docker Desktop and engines that root started see to the folders above by themselves.
+        Some(closed) if closed.starts_with(path) => Finding::bad(
+            "models",
+            format!("{} cannot be read by the containers' user ({USER})", closed.display()),
+            format!("chmod -R o+rX {folder}"),
+        ),
+        _ => Finding::good("models", folder.clone()),
+    }
+}
+
+/// Whether the gateway's ports are free, or its own.
+fn ports(environment: &HashMap<String, String>, containers: &[Container]) -> Vec<Finding> {
+    let up = containers
+        .iter()
+        .any(|container| container.service == services::GATEWAY && container.running());
+    if up {
+        return vec![Finding::good("ports", "published by the gateway")];
+    }
+    let address = environment.get("SOLO_PUBLISH").map_or("127.0.0.1", String::as_str);
+    let port = |name: &str, default: u16| match environment.get(name) {
+        Some(text) => (name.to_owned(), text.parse().ok()),
+        None => (name.to_owned(), Some(default)),
+    };
+    let wanted = [port("SOLO_HTTP_PORT", 8080), port("SOLO_GRPC_PORT", 50050)];
+    let faults: Vec<Finding> = wanted
+        .into_iter()
+        .filter_map(|(name, port)| {
+            let help = format!("stop it, or set {name} in .env to another port");
+            let Some(port) = port else {
+                return Some(Finding::bad(
+                    "ports",
+                    format!("{name} is no port"),
+                    "a number from 1 to 65535 is wanted",
+                ));
+            };
+            TcpListener::bind((address, port)).err().map(|error| {
+                let found = match net::port_owner(port) {
+                    Some(owner) => format!("{port} is taken by {} (process {})", owner.name, owner.pid),
+                    None => format!("{address}:{port} cannot be had: {error}"),
+                };
+                Finding::bad("ports", found, help)
+            })
+        })
+        .collect();
+    if faults.is_empty() {
+        vec![Finding::good("ports", "free")]
+    } else {
+        faults
+    }
+}
+
+/// Whether a container that was given GPUs sees one.
+fn gpu(engine: &Engine, containers: &[Container]) -> Finding {
+    let given: Vec<&Container> = containers.iter().filter(|container| container.gpus).collect();
+    let host = Path::new("/dev/nvidiactl").exists();
+    if given.is_empty() {
+        return match (host, engine.nvidia) {
+            (true, false) => Finding::idle(
+                "gpu",
+                "this machine has one, the engine cannot give it to containers",
+                "install nvidia-container-toolkit, then `docker compose -f compose.yaml -f deploy/compose.gpu.yaml up -d`",
+            ),
+            (true, true) => Finding::idle(
+                "gpu",
+                "there is one, and no container was given it",
+                "`docker compose -f compose.yaml -f deploy/compose.gpu.yaml up -d`",
+            ),
+            (false, _) => Finding::good("gpu", "none, and none is asked for"),
+        };
+    }
+    let names: Vec<&str> = given.iter().map(|container| container.service.as_str()).collect();
+    let names = names.join(", ");
+    if !host || !engine.nvidia {
+        let why = if host {
+            "the engine cannot give it one"
+        } else {
+            "this machine shows none"
+        };
+        return Finding::bad(
+            "gpu",
+            format!("{names} is to have a GPU, and {why}"),
+            "install NVIDIA's driver and nvidia-container-toolkit, or start without deploy/compose.gpu.yaml",
+        );
+    }
+    let blind: Vec<&str> = given
+        .iter()
+        .filter(|container| container.running() && !engine.sees_gpu(container))
+        .map(|container| container.service.as_str())
+        .collect();
+    if blind.is_empty() {
+        return Finding::good("gpu", format!("given to {names}"));
+    }
+    Finding::bad(
+        "gpu",
+        format!("{} was given a GPU and sees none", blind.join(", ")),
+        "`nvidia-smi` on this machine, then `nvidia-ctk runtime configure` and a restart of the engine",
+    )
+}
+
+fn states(engine: &Engine, containers: &[Container]) -> Vec<Finding> {
+    if containers.is_empty() {
+        return vec![Finding::idle(
+            "services",
+            "no container of Solo is there",
+            "`docker compose up -d`",
+        )];
+    }
+    let faults: Vec<Finding> = containers
+        .iter()
+        .filter_map(|container| {
+            container.trouble().map(|(found, help)| {
+                let last = engine.last_words(container);
+                let found = if last.is_empty() {
+                    found
+                } else {
+                    format!("{found}: {last}")
+                };
+                Finding::bad("services", found, help)
+            })
+        })
+        .collect();
+    if faults.is_empty() {
+        let running = containers.iter().filter(|container| container.running()).count();
+        return vec![Finding::good("services", format!("{running} running and healthy"))];
+    }
+    faults
+}

@@ -1,0 +1,269 @@
+//! What the engine says of itself and of Solo's containers.
+
+use std::fmt;
+use std::process::{Command, Stdio};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use solo_service::exit;
+
+/// Every image of Solo, and so every container of one, carries it: the name of its service.
+const LABEL: &str = "solo.service";
+
+/// Why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// No `docker` is installed.
+    Absent,
+    /// It lets this person not in.
+    Denied(String),
+    /// It does not answer.
+    Silent(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("`docker` is not installed"),
+            Self::Denied(said) | Self::Silent(said) => f.write_str(said),
+        }
+    }
+}
+
+/// An engine that answers.
+pub(super) struct Engine {
+    pub(super) version: String,
+    pub(super) processors: u64,
+    /// Bytes.
+    pub(super) memory: u64,
+    pub(super) clock: Option<Timestamp>,
+    /// Whether it can give NVIDIA GPUs to containers.
+    pub(super) nvidia: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Info {
+    #[serde(default)]
+    server_version: String,
+    #[serde(default, rename = "NCPU")]
+    processors: u64,
+    #[serde(default)]
+    mem_total: u64,
+    #[serde(default)]
+    system_time: String,
+    #[serde(default)]
+    runtimes: serde_json::Map<String, Value>,
+    #[serde(default)]
+    server_errors: Vec<String>,
+}
+
+impl Engine {
+    /// Asks the engine that `docker` talks to.
+    pub(super) fn find() -> Result<Self, Trouble> {
+        let output = Command::new("docker")
+            .args(["info", "--format", "{{json .}}"])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|_| Trouble::Absent)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let info: Option<Info> = serde_json::from_slice(&output.stdout).ok();
+        let problem = info
+            .as_ref()
+            .and_then(|info| info.server_errors.first().cloned())
+            .or_else(|| (!output.status.success()).then(|| first_line(&said)));
+        if let Some(problem) = problem {
+            return Err(if problem.contains("permission denied") {
+                Trouble::Denied(problem)
+            } else {
+                Trouble::Silent(problem)
+            });
+        }
+        let info = info.ok_or_else(|| Trouble::Silent("what `docker info` says is not understood".to_owned()))?;
+        Ok(Self {
+            version: info.server_version,
+            processors: info.processors,
+            memory: info.mem_total,
+            clock: info.system_time.parse().ok(),
+            nvidia: info.runtimes.contains_key("nvidia"),
+        })
+    }
+
+    pub(super) fn has_image(&self, image: &str) -> bool {
+        ask(&["image", "inspect", "--format", "{{.Id}}", image]).is_some()
+    }
+
+    /// Solo's containers, whoever started them.
+    pub(super) fn containers(&self) -> Vec<Container> {
+        let filter = format!("label={LABEL}");
+        let ids = ask(&["ps", "--all", "--quiet", "--filter", &filter]).unwrap_or_default();
+        let ids: Vec<&str> = ids.split_whitespace().collect();
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let inspected = ask(&[&["inspect"], ids.as_slice()].concat()).unwrap_or_default();
+        let all: Vec<Value> = serde_json::from_str(&inspected).unwrap_or_default();
+        all.iter().map(Container::read).collect()
+    }
+
+    /// Whether the driver's tool finds a GPU inside.
+    pub(super) fn sees_gpu(&self, container: &Container) -> bool {
+        ask(&["exec", &container.id, "nvidia-smi", "-L"]).is_some_and(|listed| listed.contains("GPU 0"))
+    }
+
+    /// The last line that it logged.
+    pub(super) fn last_words(&self, container: &Container) -> String {
+        let output = Command::new("docker")
+            .args(["logs", "--tail", "1", &container.id])
+            .stdin(Stdio::null())
+            .output();
+        let text = output
+            .map(|output| [output.stdout, output.stderr].concat())
+            .unwrap_or_default();
+        let text = anstream::adapter::strip_str(&String::from_utf8_lossy(&text)).to_string();
+        text.lines().last().unwrap_or_default().trim().to_owned()
+    }
+}
+
+/// One of Solo's containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Container {
+    pub(super) id: String,
+    pub(super) service: String,
+    /// "running", "exited", "restarting", …
+    state: String,
+    exit_code: i64,
+    /// Whether the kernel ended it for what it took.
+    out_of_memory: bool,
+    /// "healthy", "unhealthy", "starting"; empty where nobody looks.
+    health: String,
+    /// Whether it was given GPUs.
+    pub(super) gpus: bool,
+}
+
+impl Container {
+    fn read(inspected: &Value) -> Self {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let state = &inspected["State"];
+        Self {
+            id: text(&inspected["Id"]),
+            service: text(&inspected["Config"]["Labels"][LABEL]),
+            state: text(&state["Status"]),
+            exit_code: state["ExitCode"].as_i64().unwrap_or(0),
+            out_of_memory: state["OOMKilled"].as_bool().unwrap_or(false),
+            health: text(&state["Health"]["Status"]),
+            gpus: inspected["HostConfig"]["DeviceRequests"]
+                .as_array()
+                .is_some_and(|requests| !requests.is_empty()),
+        }
+    }
+
+    pub(super) fn running(&self) -> bool {
+        self.state == "running"
+    }
+
+    /// What is wrong with it, and the remedy.
+    pub(super) fn trouble(&self) -> Option<(String, String)> {
+        let (service, code) = (&self.service, self.exit_code);
+        let again = format!("`docker compose logs {service}` says more; `docker compose up -d` tries again");
+        if self.out_of_memory {
+            let section = service.trim_end_matches("-svc").to_uppercase();
+            return Some((
+                format!("{service} was ended for taking more memory than it may"),
+                format!("set SOLO_{section}_MEMORY in .env to more, or choose a smaller model"),
+            ));
+        }
+        let ended = matches!(self.state.as_str(), "exited" | "dead" | "restarting") && code != 0;
+        if ended {
+            let why = match u8::try_from(code) {
+                Ok(exit::CONFIG) => {
+                    "its configuration is wrong: correct deploy/config/solo.toml, then `docker compose up -d`"
+                        .to_owned()
+                }
+                Ok(exit::MISSING_MODEL) => {
+                    "a model is missing: `docker compose run --rm models` fetches models".to_owned()
+                }
+                _ => again,
+            };
+            let doing = if self.state == "restarting" {
+                "keeps ending"
+            } else {
+                "ended"
+            };
+            return Some((format!("{service} {doing} with exit code {code}"), why));
+        }
+        (self.health == "unhealthy").then(|| (format!("{service} runs and does not serve"), again))
+    }
+}
+
+/// The version of whichever answers: `docker compose` or `docker-compose`.
+pub(super) fn compose_version() -> Option<String> {
+    let plugin = ask(&["compose", "version", "--short"]).map(|version| format!("docker compose {}", version.trim()));
+    plugin.or_else(|| {
+        let output = Command::new("docker-compose")
+            .args(["version", "--short"])
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then(|| format!("docker-compose {version}"))
+    })
+}
+
+/// What `docker ARGS…` prints; `None` where it fails.
+fn ask(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("docker")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn first_line(text: &str) -> String {
+    let line = text
+        .lines()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it does not answer");
+    line.trim_start_matches("ERROR: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn container(state: Value) -> Container {
+        Container::read(&json!({
+            "Id": "1", "State": state, "Config": { "Labels": { "solo.service": "llm-svc" } }, "HostConfig": { "DeviceRequests": null },
+        }))
+    }
+
+    #[test]
+    fn what_ails_a_container_comes_with_the_remedy() {
+        let ailing = |state| container(state).trouble();
+        assert_eq!(
+            ailing(json!({ "Status": "running", "Health": { "Status": "healthy" } })),
+            None
+        );
+        // It did what it was there for.
+        assert_eq!(ailing(json!({ "Status": "exited", "ExitCode": 0 })), None);
+        let (found, help) = ailing(json!({ "Status": "restarting", "ExitCode": 64 })).unwrap();
+        assert_eq!(found, "llm-svc keeps ending with exit code 64");
+        assert!(help.contains("deploy/config/solo.toml"), "{help}");
+        let (_, help) = ailing(json!({ "Status": "exited", "ExitCode": 66 })).unwrap();
+        assert!(help.contains("docker compose run --rm models"), "{help}");
+        let (found, help) = ailing(json!({ "Status": "exited", "ExitCode": 137, "OOMKilled": true })).unwrap();
+        assert!(
+            found.contains("memory") && help.contains("SOLO_LLM_MEMORY"),
+            "{found}; {help}"
+        );
+        let (found, _) = ailing(json!({ "Status": "running", "Health": { "Status": "unhealthy" } })).unwrap();
+        assert_eq!(found, "llm-svc runs and does not serve");
+    }
+}
