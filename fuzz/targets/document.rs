@@ -7,7 +7,7 @@
 use std::io::{Cursor, Write};
 
 use libfuzzer_sys::fuzz_target;
-use solo_documents::{Extracted, MAX_TITLE_CHARS, MediaType, STACK_BYTES, extract, title};
+use solo_documents::{Extracted, Format, Language, MAX_TITLE_CHARS, MediaType, STACK_BYTES, extract, title};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -63,14 +63,17 @@ fuzz_target!(|data: &[u8]| {
     let Some((&choice, content)) = data.split_first() else {
         return;
     };
-    let (media_type, content) = match FORMATS.get(usize::from(choice) % (FORMATS.len() + 1)) {
-        Some(media_type) => (*media_type, content.to_vec()),
-        None => (MediaType::Docx, docx_of(content)),
+    let programs = Language::ALL.map(Format::from);
+    let mut formats = FORMATS.map(Format::from).into_iter().chain(programs);
+    let choices = FORMATS.len() + Language::ALL.len() + 1;
+    let (format, content) = match formats.nth(usize::from(choice) % choices) {
+        Some(format) => (format, content.to_vec()),
+        None => (MediaType::Docx.into(), docx_of(content)),
     };
     // On the stack that memory-svc gives it; libfuzzer's own is smaller.
     let reading = std::thread::Builder::new()
         .stack_size(STACK_BYTES)
-        .spawn(move || extract(media_type.into(), content, MAX_TEXT_BYTES))
+        .spawn(move || extract(format, content, MAX_TEXT_BYTES))
         .expect("a thread");
     if let Ok(extracted) = reading.join().expect("nothing panics") {
         check(&extracted);

@@ -1,7 +1,7 @@
 //! Cuts a text into pieces that fit the embedding model. Pure: no store, no model, only a way to count tokens.
 //!
-//! Sections (from the outline) are never mixed: a piece lies under exactly one heading path and on exactly one page, so that
-//! what is cited stands where the citation says. Inside a section pieces are
+//! Sections (from the outline: a text's headings, a program's definitions) are never mixed: a piece lies under exactly one
+//! heading path and on exactly one page, so that what is cited stands where the citation says. Inside a section pieces are
 //! packed greedily up to the budget and then cut back to the best place in their second half: the end of a paragraph,
 //! else of a sentence, a line, a word. The next piece repeats the last few tokens, from a sentence's beginning where one
 //! is near, so that a thought that straddles a cut is whole in one of the two.

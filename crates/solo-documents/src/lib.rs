@@ -1,17 +1,18 @@
 //! What a document's bytes say: its text, its title, its outline, its pages.
 //!
 //! - [`detect`]: which [`Format`] it has.
-//! - [`extract`]: its text, by one file a format: `text` (plain text, Markdown, source code), `html`, `pdf`, `docx`, `epub`,
-//!   `table` (CSV), `json`, `mail`. What has structure becomes Markdown, so that headings are found in one way.
+//! - [`extract`]: its text, by one file a format: `text` (plain text, Markdown), `source` (source code), `html`, `pdf`, `docx`,
+//!   `epub`, `table` (CSV), `json`, `mail`. What has structure becomes Markdown, so that headings are found in one way; source
+//!   code keeps its text, and its definitions are its headings.
 //! - [`outline`]: where its headings and pages are.
 //! - [`title`]: what it is called.
 //!
 //! What is not understood is refused with the reason ([`Refusal`]) rather than taken in as noise.
 //!
-//! Pure: bytes in, text out; no files, no processes, no configuration. That is not enough to be safe: the parsers are other
-//! people's, and whoever wrote a document may have meant harm. They panic on malformed PDFs, recurse as deep as a document is
-//! nested, and unpack what is packed, so memory-svc calls [`extract`] in a process with little memory, little time and no
-//! files, on a stack of [`STACK_BYTES`].
+//! Pure: bytes in, text out; no files, no processes, no configuration, and no clock but the one by which `source` gives up.
+//! That is not enough to be safe: the parsers are other people's, and whoever wrote a document may have meant harm. They
+//! panic on malformed PDFs, recurse as deep as a document is nested, and unpack what is packed, so memory-svc calls
+//! [`extract`] in a process with little memory, little time and no files, on a stack of [`STACK_BYTES`].
 
 mod docx;
 mod epub;
@@ -22,6 +23,7 @@ mod media_type;
 pub mod outline;
 mod pdf;
 mod refusal;
+mod source;
 mod table;
 mod text;
 
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use media_type::{Format, MediaType, detect};
 pub use outline::{Heading, Outline};
 pub use refusal::{Refusal, shorten};
+pub use source::Language;
 
 /// Begins the URI of a note, which has no name of its own.
 pub const NOTE_SCHEME: &str = "note:";
@@ -81,12 +84,17 @@ impl Extracted {
 /// # Errors
 /// A document that cannot be read, with the reason.
 pub fn extract(format: Format, content: Vec<u8>, max_text_bytes: usize) -> Result<Extracted, Refusal> {
-    let Format { media_type, charset } = format;
+    let Format {
+        media_type,
+        charset,
+        language,
+    } = format;
     let mut extracted = match media_type {
-        MediaType::Plain | MediaType::Code => Extracted {
+        MediaType::Plain => Extracted {
             text: text::decode(content, charset)?,
             ..Extracted::default()
         },
+        MediaType::Code => source::extract(text::decode(content, charset)?, language),
         MediaType::Markdown => Extracted::markdown(text::decode(content, charset)?),
         MediaType::Html => html::extract(&content, charset)?,
         MediaType::Pdf => pdf::extract(&content, max_text_bytes)?,

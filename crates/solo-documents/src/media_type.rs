@@ -2,7 +2,7 @@
 
 use encoding_rs::Encoding;
 
-use super::{Refusal, last_part, shorten};
+use super::{Language, Refusal, last_part, shorten};
 
 /// What is understood, as people are told it.
 pub(super) const SUPPORTED: &str =
@@ -85,20 +85,14 @@ impl MediaType {
         }
     }
 
-    /// True where reading is decoding alone, which needs no parser and so no process of its own.
-    pub fn is_text(self) -> bool {
-        matches!(self, Self::Plain | Self::Markdown | Self::Code)
-    }
-
     fn from_name(name: &str) -> Option<Self> {
         match name {
             "text/x-markdown" => Some(Self::Markdown),
             "application/xhtml+xml" => Some(Self::Html),
             "text/tab-separated-values" => Some(Self::Csv),
             "application/x-ndjson" | "application/jsonlines" | "application/x-jsonlines" => Some(Self::JsonLines),
-            "text/javascript" | "application/javascript" | "application/toml" | "application/yaml" | "text/css" => {
-                Some(Self::Code)
-            }
+            "application/toml" | "application/yaml" | "text/css" => Some(Self::Code),
+            _ if Language::from_media_type(name).is_some() => Some(Self::Code),
             _ => Self::ALL
                 .into_iter()
                 .find(|known| known.as_str() == name)
@@ -118,23 +112,35 @@ impl MediaType {
             "json" => Self::Json,
             "jsonl" | "ndjson" => Self::JsonLines,
             "eml" => Self::Mail,
-            "rs" | "py" | "js" | "jsx" | "mjs" | "ts" | "tsx" | "go" | "java" | "kt" | "kts" | "c" | "h" | "cc"
-            | "cpp" | "cxx" | "hpp" | "cs" | "swift" | "rb" | "php" | "pl" | "lua" | "sh" | "bash" | "zsh" | "fish"
-            | "ps1" | "sql" | "r" | "jl" | "scala" | "clj" | "ex" | "exs" | "erl" | "hs" | "ml" | "dart" | "vue"
-            | "css" | "scss" | "toml" | "yaml" | "yml" | "ini" | "cfg" | "conf" | "proto" | "xml" | "svg" | "tf"
-            | "nix" | "zig" | "v" | "asm" | "s" | "cmake" | "mk" | "gradle" | "diff" | "patch" => Self::Code,
-            _ => return None,
+            "kt" | "kts" | "cs" | "swift" | "rb" | "php" | "pl" | "lua" | "sh" | "bash" | "zsh" | "fish" | "ps1"
+            | "sql" | "r" | "jl" | "scala" | "clj" | "ex" | "exs" | "erl" | "hs" | "ml" | "dart" | "vue" | "css"
+            | "scss" | "toml" | "yaml" | "yml" | "ini" | "cfg" | "conf" | "proto" | "xml" | "svg" | "tf" | "nix"
+            | "zig" | "v" | "asm" | "s" | "cmake" | "mk" | "gradle" | "diff" | "patch" => Self::Code,
+            extension => return Language::from_extension(extension).map(|_| Self::Code),
         })
     }
 }
 
-/// A format, and the character set of its bytes where it was said.
+/// A format, and what else has to be known to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
     /// The format.
     pub media_type: MediaType,
     /// The declared character set.
     pub charset: Option<&'static Encoding>,
+    /// The programming language of source code, where it is one that has an outline.
+    pub language: Option<Language>,
+}
+
+impl Format {
+    /// True where reading is decoding alone, which needs no parser and so no process of its own.
+    pub fn is_text(self) -> bool {
+        match self.media_type {
+            MediaType::Plain | MediaType::Markdown => true,
+            MediaType::Code => self.language.is_none(),
+            _ => false,
+        }
+    }
 }
 
 impl From<MediaType> for Format {
@@ -142,6 +148,16 @@ impl From<MediaType> for Format {
         Self {
             media_type,
             charset: None,
+            language: None,
+        }
+    }
+}
+
+impl From<Language> for Format {
+    fn from(language: Language) -> Self {
+        Self {
+            language: Some(language),
+            ..MediaType::Code.into()
         }
     }
 }
@@ -156,14 +172,21 @@ pub fn detect(declared: &str, uri: &str, head: &[u8]) -> Result<Format, Refusal>
     let (name, parameters) = declared.split_once(';').unwrap_or((declared, ""));
     let charset = charset(parameters)?;
     let name = name.trim().to_ascii_lowercase();
-    let known = |media_type| Ok(Format { media_type, charset });
+    let extension = extension(uri);
+    let known = |media_type| {
+        let language = || Language::from_media_type(&name).or_else(|| Language::from_extension(&extension));
+        Ok(Format {
+            media_type,
+            charset,
+            language: (media_type == MediaType::Code).then(language).flatten(),
+        })
+    };
     if !matches!(name.as_str(), "" | "application/octet-stream" | "binary/octet-stream") {
         return match MediaType::from_name(&name) {
             Some(media_type) => known(media_type),
             None => unsupported(format!("media type `{}`", shorten(declared))),
         };
     }
-    let extension = extension(uri);
     if let Some(media_type) = MediaType::from_extension(&extension) {
         return known(media_type);
     }

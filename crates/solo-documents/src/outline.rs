@@ -33,7 +33,7 @@ pub struct Heading {
     pub span: Range<usize>,
     /// Its level, from 1.
     pub level: u8,
-    /// Its text.
+    /// Its text. Empty: it begins nothing, and ends what is above it of its level or deeper.
     pub title: String,
 }
 

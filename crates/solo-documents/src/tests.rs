@@ -80,6 +80,27 @@ fn formats_are_found_by_declaration_then_ending_then_bytes_or_refused_by_name() 
 }
 
 #[test]
+fn programming_languages_are_known_by_declaration_then_ending() {
+    for (declared, name, wanted) in [
+        ("", "file:///src/MAIN.RS", Some(Language::Rust)),
+        ("text/x-source", "store.py?x=1", Some(Language::Python)),
+        ("text/x-python; charset=utf-8", "store.rs", Some(Language::Python)),
+        ("application/javascript", "x", Some(Language::JavaScript)),
+        ("text/rust", "x", Some(Language::Rust)),
+        ("", "page.tsx", Some(Language::Tsx)),
+        ("", "store.h", Some(Language::Cpp)),
+        ("", "store.zig", None),
+        ("text/plain", "store.rs", None),
+        ("text/markdown", "store.c", None),
+    ] {
+        let format = detect(declared, name, b"x").unwrap();
+        assert_eq!(format.language, wanted, "{declared} {name}");
+        let is_code = format.media_type == MediaType::Code;
+        assert_eq!(format.is_text(), !is_code || wanted.is_none(), "{declared} {name}");
+    }
+}
+
+#[test]
 fn text_is_decoded_as_it_says_or_refused_with_the_place() {
     let text = |content: &[u8]| read(MediaType::Plain, content).map(|extracted| extracted.text);
     assert_eq!(text("\u{FEFF}Grüße".as_bytes()).unwrap(), "Grüße");
@@ -120,6 +141,10 @@ fn titles_come_from_the_best_place() {
         called(MediaType::Plain, "x", "file:///a/my%20list.txt", ""),
         "my list.txt"
     );
+    let program = extract(Language::Python.into(), b"class Store: pass".to_vec(), LIMIT).unwrap();
+    assert_eq!(headings(&program), [(1, "class Store")]);
+    assert_eq!(title("", &program, "file:///a/store.py"), "store.py");
+    assert_eq!(extract(Language::Go.into(), Vec::new(), LIMIT), Err(Refusal::Empty));
     assert_eq!(
         called(MediaType::Plain, "\n My  sister likes tulips. ", "note:1", ""),
         "My sister likes tulips."

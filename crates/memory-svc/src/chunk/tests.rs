@@ -1,8 +1,8 @@
 //! Examples and properties of cutting.
 
 use proptest::prelude::*;
-use solo_documents::Heading;
 use solo_documents::outline::markdown;
+use solo_documents::{Heading, Language};
 
 use super::*;
 
@@ -71,6 +71,49 @@ fn headings_make_paths_and_never_share_a_piece() {
             ("Garden › Tomatoes › Feeding".into(), "### Feeding\nOnce a week."),
             ("Garden › Beans".into(), "## Beans\nLeave them."),
             ("Kitchen".into(), "# Kitchen\nClean it."),
+        ]
+    );
+}
+
+#[test]
+fn definitions_of_a_program_make_paths_and_end_where_they_end() {
+    let program = "use std::fs;
+
+/// Keeps things.
+struct Store;
+
+impl Open for Store {
+    /// Opens it.
+    fn open(&self) {
+        fs::read(\"x\");
+    }
+
+    const LIMIT: usize = 3;
+
+    fn close(&self) {}
+}
+
+static LAST: Store = Store;
+";
+    let read = solo_documents::extract(Language::Rust.into(), program.into(), program.len()).unwrap();
+    let pieces = cut(&read.text, &read.outline, SMALL, &Words);
+    let seen: Vec<_> = pieces
+        .iter()
+        .map(|piece| (piece.path(), shown(program, piece)))
+        .collect();
+    let opened = "impl Open for Store {
+    /// Opens it.
+    fn open(&self) {
+        fs::read(\"x\");
+    }";
+    assert_eq!(
+        seen,
+        [
+            (String::new(), "use std::fs;\n\n/// Keeps things.\nstruct Store;"),
+            ("impl Open for Store › fn open".into(), opened),
+            ("impl Open for Store".into(), "const LIMIT: usize = 3;"),
+            ("impl Open for Store › fn close".into(), "fn close(&self) {}\n}"),
+            (String::new(), "static LAST: Store = Store;"),
         ]
     );
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
-use solo_documents::{Extracted, Format, MediaType, Refusal, STACK_BYTES};
+use solo_documents::{Extracted, Format, Language, MediaType, Refusal, STACK_BYTES};
 use solo_service::{Extra, cpu};
 
 /// What the program is called with to read a document.
@@ -23,6 +23,8 @@ pub(super) struct Task {
     media_type: String,
     /// Name of the declared character set.
     charset: Option<String>,
+    /// Programming language of source code.
+    language: Option<Language>,
     /// Longest text, in bytes.
     max_text_bytes: usize,
     /// Memory that it may take, the document itself included, in bytes.
@@ -36,6 +38,7 @@ impl Task {
         Self {
             media_type: format.media_type.as_str().to_owned(),
             charset: format.charset.map(|charset| charset.name().to_owned()),
+            language: format.language,
             max_text_bytes,
             memory_bytes,
             cpu_s,
@@ -50,6 +53,7 @@ impl Task {
         Some(Format {
             media_type,
             charset: charset.and_then(|name| encoding_rs::Encoding::for_label(name.as_bytes())),
+            language: self.language,
         })
     }
 }

@@ -1,6 +1,8 @@
-//! Reads documents: text here, every other format in a child process ([`super::child`]) that can be stopped.
+//! Reads documents: text here, every other format in a child process ([`super::child`]) that can be stopped. A program whose
+//! grammar takes the child with it is a text all the same.
 
 use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -22,6 +24,14 @@ const MAX_COMPLAINT_BYTES: u64 = 4096;
 const ANSWER_BYTES_PER_TEXT_BYTE: u64 = 8;
 /// Bytes of an answer that are not text.
 const ANSWER_OVERHEAD_BYTES: u64 = 1 << 20;
+/// What is said on standard error by what gets no memory; the last two by tree-sitter.
+const OUT_OF_MEMORY: [&str; 5] = [
+    "memory allocation of",
+    "out of memory",
+    "Cannot allocate memory",
+    "failed to allocate",
+    "failed to reallocate",
+];
 
 /// Reads documents. Cheap to clone.
 #[derive(Clone)]
@@ -50,21 +60,55 @@ impl Reader {
     pub async fn read(&self, format: Format, content: Content) -> Result<Extracted, Error> {
         // Closed never.
         let _turn = self.0.running.acquire().await;
-        if format.media_type.is_text() {
-            let limit = self.0.limits.max_text_bytes;
-            if content.bytes() > limit as u64 {
-                return Err(Refusal::TextTooLong { limit }.into());
-            }
-            let read = move || {
-                let bytes = content.read().map_err(|source| Error::Spool { source })?;
-                Ok(extract(format, bytes, limit)?)
-            };
-            return tokio::task::spawn_blocking(read).await.map_err(|_| Error::Panicked {
-                doing: "reading the document",
-            })?;
+        let limit = self.0.limits.max_text_bytes;
+        if (format.is_text() || format.language.is_some()) && content.bytes() > limit as u64 {
+            return Err(Refusal::TextTooLong { limit }.into());
         }
-        let file = content.into_file().map_err(|source| Error::Spool { source })?;
-        self.read_in_child(format, file).await
+        if format.is_text() {
+            return self.read_here(format, move || content.read()).await;
+        }
+        let spool = |source| Error::Spool { source };
+        let file = content.into_file().map_err(spool)?;
+        if format.language.is_none() {
+            return self.read_in_child(format, file).await;
+        }
+        let mut again = file.try_clone().map_err(spool)?;
+        let refusal = match self.read_in_child(format, file).await {
+            Err(Error::Refused(
+                refusal @ (Refusal::Broken { .. } | Refusal::TooMuchMemory { .. } | Refusal::TooSlow { .. }),
+            )) => refusal,
+            read => return read,
+        };
+        // Whatever its grammar made of it: a program is a text.
+        let format = Format {
+            language: None,
+            ..format
+        };
+        let bytes = move || {
+            let mut bytes = Vec::new();
+            again.seek(SeekFrom::Start(0))?;
+            again.read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let mut extracted = self.read_here(format, bytes).await?;
+        let warning = format!("the source text is not divided by its definitions: {refusal}");
+        extracted.warnings.push(warning);
+        Ok(extracted)
+    }
+
+    async fn read_here(
+        &self,
+        format: Format,
+        bytes: impl FnOnce() -> io::Result<Vec<u8>> + Send + 'static,
+    ) -> Result<Extracted, Error> {
+        let limit = self.0.limits.max_text_bytes;
+        let read = move || {
+            let bytes = bytes().map_err(|source| Error::Spool { source })?;
+            Ok(extract(format, bytes, limit)?)
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|_| Error::Panicked {
+            doing: "reading the document",
+        })?
     }
 
     async fn read_in_child(&self, format: Format, document: File) -> Result<Extracted, Error> {
@@ -134,10 +178,7 @@ impl Reader {
                 return out_of_time();
             }
         }
-        if ["memory allocation of", "out of memory", "Cannot allocate memory"]
-            .iter()
-            .any(|sign| complaint.contains(sign))
-        {
+        if OUT_OF_MEMORY.iter().any(|sign| complaint.contains(sign)) {
             return self.too_much_memory();
         }
         let what = format.media_type.what();

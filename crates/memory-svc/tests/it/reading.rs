@@ -118,6 +118,37 @@ async fn what_a_parser_left_out_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn source_code_is_cited_by_definition() {
+    let fixture = start().await;
+    let program = "use std::fs;\n\nimpl Store {\n    /// Opens the tulip file.\n    fn open(&self) {}\n\n    fn close(&self) {}\n}\n";
+    let put = fixture.client.put("file:///src/store.rs", program).await;
+    let document = &put.document;
+    assert_eq!(
+        (document.title.as_str(), document.media_type.as_str(), document.chunks),
+        ("store.rs", "text/x-source", 3)
+    );
+    assert!(put.warnings.is_empty(), "{:?}", put.warnings);
+    let hits = fixture.client.find("Opens the tulip file.").await;
+    assert_eq!(citation(&hits[0]).heading, "impl Store › fn open");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_its_grammar_cannot_cope_with_is_a_text() {
+    let fixture = start_with("[memory.extract]\ntimeout_s = 1\n").await;
+    // The scanner looks for the end of each of these.
+    let program = format!("// the key is under the mat\n{}", "r#\"".repeat(100_000));
+    let put = fixture.client.put("file:///slow.rs", &program).await;
+    assert!(
+        put.warnings[0].contains("its definitions") && put.warnings[0].contains("more than 1 seconds"),
+        "{:?}",
+        put.warnings
+    );
+    let hits = fixture.client.find("the key is under the mat").await;
+    assert!(hits[0].text.starts_with("// the key is under the mat"));
+    assert_eq!(fixture.client.text_of(&put.document.id).await.unwrap(), program);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_takes_too_much_is_stopped_and_nothing_else_is_lost() {
     let fixture = start_with("[memory.extract]\nmemory_mb = 96\ntimeout_s = 2\n").await;
     let client = &fixture.client;
