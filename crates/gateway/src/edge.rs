@@ -3,6 +3,7 @@
 //! services behind it one by one.
 
 mod dashboard;
+pub(crate) mod forward;
 pub(crate) mod grpc;
 mod guard;
 mod rest;

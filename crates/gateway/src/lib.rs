@@ -1,7 +1,7 @@
 //! The gateway: Solo's only public edge. It holds conversations, decides turns, and is what people and programs talk to.
 //!
 //! A tour: an edge ([`edge`]: gRPC, WebSocket, REST, the page, Wyoming) takes messages of `solo.gateway.v1` and hands them to a
-//! [`session`], which drives one `solo_turn::Machine` over the other services. [`upstream`] is the only place that calls
+//! [`session`], which drives one `solo_turn::Machine` over the other services; calls of their own contracts it hands on. [`upstream`] is the only place that calls
 //! them. [`bus`] merges what happens in turns with what services say; [`overview`] asks all of them how they are.
 //!
 //! The gateway keeps nothing: it may be killed at any time, and clients take their dialogue up again by its identifier.
@@ -98,10 +98,10 @@ pub async fn build(config: Config, context: Context) -> Result<Service, StartupE
         .status
         .gauge("http_port", "1", f64::from(address.port()));
     tracing::info!(http = %address, "listening");
-    Ok(Service::new()
-        .grpc(GatewayServiceServer::new(edge::grpc::GatewayGrpc::new(Arc::clone(
-            &gateway,
-        ))))
+    let service = Service::new().grpc(GatewayServiceServer::new(edge::grpc::GatewayGrpc::new(Arc::clone(
+        &gateway,
+    ))));
+    Ok(edge::forward::all(service, &gateway)
         .task(edge::serve_http(Arc::clone(&gateway), listener))
         .task(wyoming.serve(Arc::clone(&gateway)))
         .task(bus::feed(Arc::clone(&gateway))))

@@ -6,6 +6,7 @@
 //! message: then the service had done nothing that the caller could have seen.
 
 mod addresses;
+mod forward;
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -103,8 +103,8 @@ pub enum StartupError {
         message: String,
     },
     /// Anything else (exit 69).
-    #[error("{0}")]
-    Engine(#[source] Box<dyn Error + Send + Sync>),
+    #[error(transparent)]
+    Engine(Box<dyn Error + Send + Sync>),
 }
 
 impl StartupError {

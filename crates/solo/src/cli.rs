@@ -39,13 +39,8 @@ pub struct Common {
     /// Touch no network beyond this machine (only `solo models pull` ever does)
     #[arg(long, global = true, env = "SOLO_OFFLINE", hide_env = true, value_parser = clap::builder::FalseyValueParser::new())]
     pub offline: bool,
-}
-
-/// Where the gateway answers, for the commands that talk to it.
-#[derive(Debug, Clone, clap::Args)]
-pub struct Gateway {
-    /// gRPC address of the gateway [default: global.endpoints.gateway]
-    #[arg(long, value_name = "URL", env = "SOLO_ENDPOINT", hide_env = true)]
+    /// gRPC address of the gateway, wherever it runs [default: global.endpoints.gateway]
+    #[arg(long, global = true, value_name = "URL", env = "SOLO_ENDPOINT", hide_env = true)]
     pub endpoint: Option<String>,
 }
 
@@ -103,7 +98,7 @@ pub enum Command {
     #[command(subcommand)]
     Config(config::Command),
     /// Show all services as the gateway sees them
-    Status(Gateway),
+    Status,
     /// Look for what keeps Solo from working, and say how to mend it
     Doctor {
         /// Look at Solo in containers instead: engine, images, ports, what each container says

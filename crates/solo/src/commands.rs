@@ -43,6 +43,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         set,
         json,
         offline,
+        endpoint,
     } = cli.common;
     // These need no configuration, and must work when it is wrong.
     match cli.command {
@@ -63,7 +64,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         return doctor::run(inputs, json, offline).await.map(ExitCode::from);
     }
-    let settings = Settings::load(inputs, json, offline)?;
+    let mut settings = Settings::load(inputs, json, offline)?;
+    if let Some(endpoint) = endpoint {
+        settings.global.endpoints.gateway = endpoint;
+    }
     match cli.command {
         Command::Up(arguments) => up::run(&settings, &arguments).await?,
         #[cfg(unix)]
@@ -87,7 +91,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Memory(command) => memory::run(&settings, &command).await?,
         Command::Watch(command) => watch::run(&settings, &command).await?,
         Command::Quantize(arguments) => quantize::run(&settings, &arguments).await?,
-        Command::Status(gateway) => return status::run(&settings, &gateway).await.map(ExitCode::from),
+        Command::Status => return status::run(&settings).await.map(ExitCode::from),
         Command::Models(command) => {
             let models = models::Settings {
                 models_dir: settings.global.models_dir.clone(),

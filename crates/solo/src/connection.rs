@@ -1,12 +1,12 @@
 //! How commands and the runner reach a service: a plain gRPC connection, made when it is needed, and a failure that says
-//! whether Solo is not running or just this service.
+//! whether Solo is not running or just the gateway.
 
 use std::time::Duration;
 
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
 use crate::failure::{Exit, Failure};
-use crate::services::{self, Service};
+use crate::services::{self, GATEWAY, Service};
 use crate::settings::Settings;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -37,38 +37,38 @@ impl Address {
     }
 }
 
-/// A connection to a service, at the endpoint that the configuration names.
+/// A connection on which `service` answers: the gateway's, which hands its contract on. Whoever reaches the gateway needs nothing
+/// else, wherever the services are.
 pub async fn to(settings: &Settings, service: &Service) -> Result<Channel, Failure> {
-    at(settings, service, service.endpoint(&settings.global.endpoints)).await
-}
-
-/// A connection to a service at an address of the caller's choice.
-pub async fn at(settings: &Settings, service: &Service, endpoint: &str) -> Result<Channel, Failure> {
+    let endpoint = &settings.global.endpoints.gateway;
     let address = settings.address(endpoint)?;
-    address
-        .connect(CONNECT)
-        .await
-        .map_err(|error| unreachable(settings, service, endpoint, &error))
+    let connected = address.connect(CONNECT).await;
+    connected.map_err(|error| unreachable(settings, service, endpoint, &error))
 }
 
 fn unreachable(settings: &Settings, service: &Service, endpoint: &str, error: &tonic::transport::Error) -> Failure {
     let address = services::address(endpoint);
-    let name = service.name;
+    let what = if service.name == GATEWAY {
+        format!("the gateway does not answer at {address}")
+    } else {
+        format!(
+            "the gateway, by which {} is reached, does not answer at {address}",
+            service.name
+        )
+    };
     let local = services::host_and_port(endpoint).is_some_and(|(host, _)| services::is_local(&host));
     if !local {
         let why = solo_service::error::chain(error);
-        return Failure::new(Exit::Unavailable, format!("{name} does not answer at {address}: {why}"))
+        return Failure::new(Exit::Unavailable, format!("{what}: {why}"))
             .help("is that machine on, and Solo running there?");
     }
     if running(settings) {
-        Failure::new(Exit::Unavailable, format!("{name} does not answer at {address}"))
-            .help(format!("see how it is with `solo ps`, and why with `solo logs {name}`"))
+        Failure::new(Exit::Unavailable, what).help(format!(
+            "see how it is with `solo ps`, and why with `solo logs {GATEWAY}`"
+        ))
     } else {
-        Failure::new(
-            Exit::Unavailable,
-            format!("Solo is not running: {name} does not answer at {address}"),
-        )
-        .help("start it with `solo up`")
+        Failure::new(Exit::Unavailable, format!("Solo is not running: {what}"))
+            .help("start it with `solo up`, or in containers with `docker compose up -d`")
     }
 }
 

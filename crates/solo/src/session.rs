@@ -86,11 +86,10 @@ impl Sender {
 }
 
 impl Session {
-    /// Opens a conversation with the gateway of the configuration, or with the one at `endpoint`.
-    pub async fn open(settings: &Settings, endpoint: Option<&str>, open: OpenSession) -> Result<Self, Failure> {
+    /// Opens a conversation.
+    pub async fn open(settings: &Settings, open: OpenSession) -> Result<Self, Failure> {
         let gateway = gateway()?;
-        let endpoint = endpoint.unwrap_or_else(|| gateway.endpoint(&settings.global.endpoints));
-        let channel = connection::at(settings, gateway, endpoint).await?;
+        let channel = connection::to(settings, gateway).await?;
         let (sender, receiver) = mpsc::channel(16);
         let requests = Sender(sender);
         requests.send(Request::Open(open)).await;

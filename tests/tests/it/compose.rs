@@ -297,7 +297,10 @@ fn compose_says_that_models_are_missing_and_cannot_be_fetched() {
     let said = fails(&project, &[]);
     assert!(said.contains("models"), "{said}");
     let found = doctor(&project, "services");
-    assert!(found.contains("models ended with exit code"), "{found}");
+    assert!(
+        found.contains("models were not fetched") && found.contains("SOLO_MODELS_DIR"),
+        "{found}"
+    );
     // Without the fetcher a service says it by itself.
     let said = fails(&project, &["--no-deps", "--wait", "stt-svc"]);
     wait_until("it has given up", || {

@@ -7,6 +7,7 @@
 mod environment;
 mod events;
 mod faults;
+mod forward;
 mod http;
 mod rest;
 mod spoken;

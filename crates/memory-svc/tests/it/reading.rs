@@ -145,7 +145,9 @@ async fn a_program_that_its_grammar_cannot_cope_with_is_a_text() {
     );
     let hits = fixture.client.find("the key is under the mat").await;
     assert!(hits[0].text.starts_with("// the key is under the mat"));
-    assert_eq!(fixture.client.text_of(&put.document.id).await.unwrap(), program);
+    // As much of it as is shown at once.
+    let shown = fixture.client.text_of(&put.document.id).await.unwrap();
+    assert!(shown.len() > 200_000 && program.starts_with(&shown));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,6 @@ use solo_proto::gateway::v1::OpenSession;
 use solo_proto::gateway::v1::converse_response::Payload;
 
 use super::text_of;
-use crate::cli::Gateway;
 use crate::connection;
 use crate::failure::{Exit, Failure};
 use crate::services;
@@ -37,11 +36,8 @@ pub struct Arguments {
     #[arg(long)]
     pub last: bool,
     /// Ask the language model itself: no memory, no dialogue
-    #[arg(long, conflicts_with_all = ["dialogue", "last", "endpoint"])]
+    #[arg(long, conflicts_with_all = ["dialogue", "last"])]
     pub raw: bool,
-    /// Where the gateway answers.
-    #[command(flatten)]
-    pub gateway: Gateway,
     /// What `--raw` takes.
     #[command(flatten)]
     pub of_raw: raw::RawArguments,
@@ -63,7 +59,7 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failu
         time_zone: time_zone(),
         ..OpenSession::default()
     };
-    let mut session = Session::open(settings, arguments.gateway.endpoint.as_deref(), open).await?;
+    let mut session = Session::open(settings, open).await?;
     if !session.sender().text(&question).await {
         return Err(session::cut_off());
     }

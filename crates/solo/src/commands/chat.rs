@@ -8,7 +8,6 @@ use solo_proto::gateway::v1::OpenSession;
 use solo_proto::gateway::v1::converse_response::Payload;
 
 use super::ask::{SILENCE, show_interrupted, show_sources, silent, time_zone};
-use crate::cli::Gateway;
 use crate::failure::Failure;
 use crate::session::{self, Session};
 use crate::settings::Settings;
@@ -24,9 +23,6 @@ pub struct Arguments {
     /// Go on with this dialogue
     #[arg(long, value_name = "ID")]
     pub dialogue: Option<String>,
-    /// Where the gateway answers.
-    #[command(flatten)]
-    pub gateway: Gateway,
 }
 
 /// Reads lines and answers them until the end of input.
@@ -34,7 +30,6 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failu
     let mut lines = Lines::open(settings)?;
     let mut chat = Chat {
         settings,
-        endpoint: arguments.gateway.endpoint.as_deref(),
         dialogue: arguments.dialogue.clone().unwrap_or_default(),
         session: None,
     };
@@ -69,7 +64,6 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failu
 
 struct Chat<'a> {
     settings: &'a Settings,
-    endpoint: Option<&'a str>,
     dialogue: String,
     session: Option<Session>,
 }
@@ -86,7 +80,7 @@ impl Chat<'_> {
                     time_zone: time_zone(),
                     ..OpenSession::default()
                 };
-                Session::open(self.settings, self.endpoint, open).await?
+                Session::open(self.settings, open).await?
             }
         };
         Ok(self.session.insert(session))

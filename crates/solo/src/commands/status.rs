@@ -5,7 +5,6 @@ use solo_proto::gateway::v1::gateway_service_client::GatewayServiceClient;
 use solo_proto::gateway::v1::{GetStatusRequest, GetStatusResponse, ServiceAtAddress};
 use solo_proto::status::v1::ServiceState;
 
-use crate::cli::Gateway;
 use crate::connection;
 use crate::failure::{Exit, Failure};
 use crate::services::GATEWAY;
@@ -64,13 +63,9 @@ struct Gpu<'a> {
 }
 
 /// Prints the overview; the exit code says whether Solo is ready.
-pub async fn run(settings: &Settings, arguments: &Gateway) -> Result<Exit, Failure> {
+pub async fn run(settings: &Settings) -> Result<Exit, Failure> {
     let gateway = session::gateway()?;
-    let endpoint = arguments
-        .endpoint
-        .as_deref()
-        .unwrap_or_else(|| gateway.endpoint(&settings.global.endpoints));
-    let channel = connection::at(settings, gateway, endpoint).await?;
+    let channel = connection::to(settings, gateway).await?;
     let response = GatewayServiceClient::new(channel).get_status(GetStatusRequest {}).await;
     let response = response
         .map_err(|status| Failure::from_status(GATEWAY, &status))?

@@ -29,7 +29,6 @@ use self::sink::{Kept, Sink};
 use super::ask::time_zone;
 use super::{bytes_of, write_file};
 use crate::audio::devices;
-use crate::cli::Gateway;
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::settings::Settings;
@@ -83,9 +82,6 @@ pub struct Arguments {
     /// Seconds that a turn may take after the recording
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub timeout: u64,
-    /// Where the gateway answers.
-    #[command(flatten)]
-    pub gateway: Gateway,
 }
 
 /// Talks until the person has had enough, or until the recording is over.
@@ -103,7 +99,7 @@ pub async fn run(settings: &Settings, arguments: &Arguments) -> Result<(), Failu
 async fn recorded(settings: &Settings, arguments: &Arguments, input: &Path) -> Result<(), Failure> {
     let (samples, rate) = recording(input)?;
     let open = opening(arguments, rate, arguments.dialogue.clone().unwrap_or_default());
-    let session = Session::open(settings, arguments.gateway.endpoint.as_deref(), open).await?;
+    let session = Session::open(settings, open).await?;
     let reply_rate = reply_rate(&session)?;
     let mode = Mode {
         push: arguments.push,

@@ -82,7 +82,7 @@ fn without_solo_the_remedy_is_named() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.starts_with("error: Solo is not running"), "{arguments:?}: {said}");
         assert!(
-            said.ends_with("\n  help: start it with `solo up`\n"),
+            said.ends_with("\n  help: start it with `solo up`, or in containers with `docker compose up -d`\n"),
             "{arguments:?}: {said}"
         );
         assert_eq!(String::from_utf8_lossy(&output.stdout), "");

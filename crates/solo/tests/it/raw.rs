@@ -24,7 +24,7 @@ impl Raw {
         let sandbox = Sandbox::new();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let llm = FakeLlm::new();
-        let address = ([127, 0, 0, 1], sandbox.port("llm")).into();
+        let address = ([127, 0, 0, 1], sandbox.port("gateway")).into();
         let server = runtime.block_on(serve_at(address, llm.service()));
         Self {
             sandbox,

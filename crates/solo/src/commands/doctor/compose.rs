@@ -255,20 +255,22 @@ fn states(engine: &Engine, containers: &[Container]) -> Vec<Finding> {
             "`docker compose up -d`",
         )];
     }
-    let faults: Vec<Finding> = containers
-        .iter()
-        .filter_map(|container| {
-            container.trouble().map(|(found, help)| {
-                let last = engine.last_words(container);
-                let found = if last.is_empty() {
-                    found
-                } else {
-                    format!("{found}: {last}")
-                };
-                Finding::bad("services", found, help)
-            })
-        })
-        .collect();
+    let mut faults = Vec::new();
+    for container in containers {
+        // Asking is slow, and most are well.
+        if container.trouble("").is_none() {
+            continue;
+        }
+        let last = engine.last_error(container);
+        if let Some((found, help)) = container.trouble(&last) {
+            let found = if last.is_empty() {
+                found
+            } else {
+                format!("{found}: {last}")
+            };
+            faults.push(Finding::bad("services", found, help));
+        }
+    }
     if faults.is_empty() {
         let running = containers.iter().filter(|container| container.running()).count();
         return vec![Finding::good("services", format!("{running} running and healthy"))];

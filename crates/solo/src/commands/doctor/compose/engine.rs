@@ -8,8 +8,13 @@ use serde::Deserialize;
 use serde_json::Value;
 use solo_service::exit;
 
+use super::USER;
+
 /// Every image of Solo, and so every container of one, carries it: the name of its service.
 const LABEL: &str = "solo.service";
+
+/// The service of the container that fetches models: the command line itself.
+const FETCHER: &str = "solo";
 
 /// Why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,17 +117,19 @@ impl Engine {
         ask(&["exec", &container.id, "nvidia-smi", "-L"]).is_some_and(|listed| listed.contains("GPU 0"))
     }
 
-    /// The last line that it logged.
-    pub(super) fn last_words(&self, container: &Container) -> String {
+    /// The last error that it logged, or else its last line.
+    pub(super) fn last_error(&self, container: &Container) -> String {
         let output = Command::new("docker")
-            .args(["logs", "--tail", "1", &container.id])
+            .args(["logs", "--tail", "20", &container.id])
             .stdin(Stdio::null())
             .output();
         let text = output
             .map(|output| [output.stdout, output.stderr].concat())
             .unwrap_or_default();
         let text = anstream::adapter::strip_str(&String::from_utf8_lossy(&text)).to_string();
-        text.lines().last().unwrap_or_default().trim().to_owned()
+        let lines = || text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+        let error = lines().find_map(|line| line.strip_prefix("error: "));
+        error.or_else(|| lines().next()).unwrap_or_default().to_owned()
     }
 }
 
@@ -163,8 +170,18 @@ impl Container {
         self.state == "running"
     }
 
-    /// What is wrong with it, and the remedy.
-    pub(super) fn trouble(&self) -> Option<(String, String)> {
+    /// What is wrong with it, and the remedy. `last`: the last line that it logged.
+    pub(super) fn trouble(&self, last: &str) -> Option<(String, String)> {
+        if self.service == FETCHER {
+            // It is there to end.
+            let help = "models are fetched where there is a network; without one, SOLO_MODELS_DIR in .env names a folder with them";
+            return (self.state == "exited" && self.exit_code != 0).then(|| {
+                (
+                    format!("models were not fetched (exit code {})", self.exit_code),
+                    help.to_owned(),
+                )
+            });
+        }
         let (service, code) = (&self.service, self.exit_code);
         let again = format!("`docker compose logs {service}` says more; `docker compose up -d` tries again");
         if self.out_of_memory {
@@ -181,6 +198,10 @@ impl Container {
                     "its configuration is wrong: correct deploy/config/solo.toml, then `docker compose up -d`"
                         .to_owned()
                 }
+                Ok(exit::UNAVAILABLE) if last.contains("Permission denied") => format!(
+                    "its volume is somebody else's; the containers' user is {USER}: `docker compose run --rm --no-deps --user root --cap-add \
+                     CHOWN --entrypoint chown {service} -R {USER}:{USER} /data`"
+                ),
                 Ok(exit::MISSING_MODEL) => {
                     "a model is missing: `docker compose run --rm models` fetches models".to_owned()
                 }
@@ -246,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_ails_a_container_comes_with_the_remedy() {
-        let ailing = |state| container(state).trouble();
+        let ailing = |state| container(state).trouble("");
         assert_eq!(
             ailing(json!({ "Status": "running", "Health": { "Status": "healthy" } })),
             None
@@ -263,6 +284,9 @@ mod tests {
             found.contains("memory") && help.contains("SOLO_LLM_MEMORY"),
             "{found}; {help}"
         );
+        let denied =
+            container(json!({ "Status": "exited", "ExitCode": 69 })).trouble("error: /data: Permission denied");
+        assert!(denied.unwrap().1.contains("chown"));
         let (found, _) = ailing(json!({ "Status": "running", "Health": { "Status": "unhealthy" } })).unwrap();
         assert_eq!(found, "llm-svc runs and does not serve");
     }

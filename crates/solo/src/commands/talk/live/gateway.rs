@@ -32,7 +32,7 @@ pub(super) async fn call(
 ) -> Result<Session, Failure> {
     sleep(after).await;
     let open = opening(arguments, SampleRate::SPEECH, dialogue);
-    Session::open(settings, arguments.gateway.endpoint.as_deref(), open).await
+    Session::open(settings, open).await
 }
 
 impl Live<'_> {
