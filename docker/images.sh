@@ -27,13 +27,14 @@ dockerfile() { sed '/^# ── compiled here/,/^# ── compiled by the host/d'
 
 build() {
     [ $# -gt 0 ] || set -- "${services[@]}"
-    local context="$CARGO_TARGET_DIR/images" log service buildkit=1
+    local context="$CARGO_TARGET_DIR/images" log before service buildkit=1
     # From version 23 on the client has it from a plugin only.
     docker buildx version >/dev/null 2>&1 || [ "$(docker --version | grep -oE '[0-9]+' | head -n1)" -lt 23 ] || buildkit=0
     docker/binaries.sh "$context"
     docker image inspect "$base" >/dev/null 2>&1 || docker pull --quiet "$base" >/dev/null 2>&1 ||
         fail "there is no image $base, and no registry to pull it from" "docker/local-base.sh makes it from Debian's packages"
     for service; do
+        before=$(docker image inspect --format '{{.Id}}' "solo/$service:$version" 2>/dev/null || true)
         # What the client says about itself is of interest only where it fails.
         log=$(dockerfile | DOCKER_BUILDKIT="$buildkit" docker build --file - --tag "solo/$service:$version" \
             --build-arg BINARIES=prebuilt --build-arg SERVICE="$service" --build-arg VERSION="$version" \
@@ -42,7 +43,11 @@ build() {
             fail "solo/$service was not built" "what the engine said stands above"
         }
         echo "built solo/$service:$version"
+        # What it takes the place of goes, unless a container still runs it.
+        [ -z "$before" ] || [ "$before" = "$(docker image inspect --format '{{.Id}}' "solo/$service:$version")" ] ||
+            docker image rm "$before" >/dev/null 2>&1 || true
     done
+    docker image prune --force --filter label=solo.stage=prebuilt >/dev/null
 }
 
 list() {

@@ -27,6 +27,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
 # ── compiled by the host ─────────────────────────────────────────────────────────────────────────────────────────────
 FROM scratch AS prebuilt
 ARG SERVICE
+LABEL solo.stage=prebuilt
 COPY bin /out/${SERVICE}/bin
 
 # ── what runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
