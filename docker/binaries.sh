@@ -42,6 +42,10 @@ elif [ "$(uname -m)" = x86_64 ]; then
     take "$target/x86-64-v3/release" "" "${services[@]}"
     compile x86-64-v4 --package stt-svc --package llm-svc --bins
     take "$target/x86-64-v4/release" .x86-64-v4 stt-svc llm-svc
+    # Whoever runs these without a container (bench-compose) has the same.
+    for name in stt-svc llm-svc; do
+        cp -u "$folder/$name/bin/$name.x86-64-v4" "$target/x86-64-v3/release/"
+    done
 else
     CARGO_PROFILE_RELEASE_LTO=off cargo build --locked --release --workspace --bins
     take "$target/release" "" "${services[@]}"

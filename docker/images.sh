@@ -3,12 +3,13 @@
 #
 #   docker/images.sh build [SERVICE…]    from this machine's binaries (docker/binaries.sh); all, or those named
 #   docker/images.sh list                what there is, and how large each is beyond the base image
-#   docker/images.sh save [FILE]         one file to carry to a machine without network, compose.yaml included
-#   docker/images.sh load FILE           and there: the images into the engine, the rest beside the file
+#   docker/images.sh save [FILE]         one file to carry to a machine without network: images, compose.yaml, configuration
+#   docker/images.sh load FILE           what is in such a file: the images into the engine, the rest here
 #
 # SOLO_VERSION is the images' tag: "dev" where it is not set.
 set -euo pipefail
 
+asked_in=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/solo/target}"
 version="${SOLO_VERSION:-dev}"
@@ -20,21 +21,30 @@ fail() {
     exit 1
 }
 
-docker info >/dev/null 2>&1 || fail "no Docker engine answers" "start it (systemctl start docker), or see \`solo doctor --compose\`"
+[ "${1:-}" = fits ] || docker info >/dev/null 2>&1 ||
+    fail "no Docker engine answers" "start it (systemctl start docker), or see \`solo doctor --compose\`"
 
 # The Dockerfile, without the stage that compiles: engines without BuildKit make all stages, wanted or not.
 dockerfile() { sed '/^# ── compiled here/,/^# ── compiled by the host/d' docker/service.Dockerfile; }
 
+# Programs run where the C library is as new as the one that they were linked with, or newer.
+fits() {
+    local here there=2.36
+    here=$(ldd --version 2>/dev/null | grep -oE '[0-9]+\.[0-9]+$' | head -n1)
+    [ -n "$here" ] && [ "$(printf '%s\n' "$here" "$there" | sort -V | tail -n1)" = "$there" ]
+}
+
 build() {
     [ $# -gt 0 ] || set -- "${services[@]}"
-    local context="$CARGO_TARGET_DIR/images" log before service buildkit=1
+    fits || fail "this machine's C library is newer than that of $base (2.36): what is built here does not run there" \
+        "build in containers instead: docker compose build"
+    local context="$CARGO_TARGET_DIR/images/${SOLO_IMAGE_PROFILE:-release}" log service buildkit=1
     # From version 23 on the client has it from a plugin only.
     docker buildx version >/dev/null 2>&1 || [ "$(docker --version | grep -oE '[0-9]+' | head -n1)" -lt 23 ] || buildkit=0
     docker/binaries.sh "$context"
     docker image inspect "$base" >/dev/null 2>&1 || docker pull --quiet "$base" >/dev/null 2>&1 ||
         fail "there is no image $base, and no registry to pull it from" "docker/local-base.sh makes it from Debian's packages"
     for service; do
-        before=$(docker image inspect --format '{{.Id}}' "solo/$service:$version" 2>/dev/null || true)
         # What the client says about itself is of interest only where it fails.
         log=$(dockerfile | DOCKER_BUILDKIT="$buildkit" docker build --file - --tag "solo/$service:$version" \
             --build-arg BINARIES=prebuilt --build-arg SERVICE="$service" --build-arg VERSION="$version" \
@@ -43,11 +53,10 @@ build() {
             fail "solo/$service was not built" "what the engine said stands above"
         }
         echo "built solo/$service:$version"
-        # What it takes the place of goes, unless a container still runs it.
-        [ -z "$before" ] || [ "$before" = "$(docker image inspect --format '{{.Id}}' "solo/$service:$version")" ] ||
-            docker image rm "$before" >/dev/null 2>&1 || true
     done
-    docker image prune --force --filter label=solo.stage=prebuilt >/dev/null
+    # What has no name any more, and no container.
+    docker image prune --force --filter label=solo.service >/dev/null
+    docker image prune --force --filter label=solo.stage >/dev/null
 }
 
 list() {
@@ -62,24 +71,39 @@ list() {
     done
 }
 
+# A file that was named where the person stands.
+named() {
+    case "$1" in
+    /*) printf '%s' "$1" ;;
+    *) printf '%s/%s' "$asked_in" "$1" ;;
+    esac
+}
+
 save() {
-    local file="${1:-solo-images-$version.tar}" folder
-    folder=$(mktemp -d)
-    trap 'rm -rf "$folder"' EXIT
+    local file
+    file=$(named "${1:-solo-images-$version.tar}")
+    # Beside the file, where there is room for it. Not local: it goes when the script ends.
+    work=$(mktemp -d "$(dirname "$file")/.solo-images.XXXXXX")
+    trap 'rm -rf "$work"' EXIT
     local images=("${services[@]/#/solo/}")
-    docker save --output "$folder/images.tar" "${images[@]/%/:$version}"
-    cp -r --parents compose.yaml .env.example deploy/config "$folder"
-    tar -C "$folder" -cf "$file" images.tar compose.yaml .env.example deploy
-    echo "$file: $(du -h "$file" | cut -f1); on the other machine: tar xf it, docker load -i images.tar, docker compose up -d"
+    docker save --output "$work/images.tar" "${images[@]/%/:$version}"
+    cp -r --parents compose.yaml .env.example deploy "$work"
+    # Compose is told which images these are.
+    printf 'SOLO_VERSION=%s\n' "$version" >"$work/.env"
+    tar -C "$work" -cf "$file" images.tar compose.yaml .env .env.example deploy
+    printf '%s\n' "$file: $(du -h "$file" | cut -f1). Models are not in it: carry your models folder along (solo models pull)." \
+        "There:  tar xf FILE; docker load -i images.tar; echo SOLO_MODELS_DIR=FOLDER >>.env; docker compose up -d"
 }
 
 load() {
-    local file="${1:?the file that \`images-save\` made is wanted}"
+    local file
+    file=$(named "${1:?the file that \`save\` made is wanted}")
     tar -xOf "$file" images.tar | docker load
+    tar -C "$asked_in" --skip-old-files -xf "$file" --exclude images.tar
 }
 
 case "${1:-help}" in
-build | list | save | load)
+build | list | save | load | fits)
     "$@"
     ;;
 *) sed -n '2,9s/^# \{0,1\}//p' "$0" ;;

@@ -22,11 +22,13 @@ have() { docker image inspect "$1" >/dev/null 2>&1; }
 
 docker info >/dev/null 2>&1 || fail "no Docker engine answers" "start it (systemctl start docker), or see \`solo doctor --compose\`"
 
-# The mirror that this machine's own packages come from.
+# The mirror that this machine's own packages come from, where they are Debian's.
 mirror() {
-    local found
-    found=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/*.sources 2>/dev/null | grep -m1 -v security || true)
-    [ -n "$found" ] || found=$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list 2>/dev/null | head -n1)
+    local found=""
+    ! grep -qx 'ID=debian' /etc/os-release || found=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/*.sources 2>/dev/null | grep -m1 -v security || true)
+    if [ -z "$found" ] && grep -qx 'ID=debian' /etc/os-release; then
+        found=$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list 2>/dev/null | head -n1)
+    fi
     printf '%s' "${DEBIAN_MIRROR:-$found}"
 }
 

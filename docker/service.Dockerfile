@@ -70,4 +70,4 @@ USER 10001:10001
 WORKDIR /
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/service"]
-HEALTHCHECK --interval=3s --timeout=4s --start-period=60s --retries=3 CMD ["/usr/local/bin/service", "probe"]
+HEALTHCHECK --interval=3s --timeout=4s --start-period=120s --retries=3 CMD ["/usr/local/bin/service", "probe"]

@@ -43,8 +43,8 @@ impl Project {
         project.set("SOLO_HTTP_PORT", &http);
         project.set("SOLO_GRPC_PORT", &grpc);
         project.set("SOLO_MODELS_DIR", &models_dir().display().to_string());
-        // Its own `.env` is the person's, not the test's.
-        project.set("COMPOSE_DISABLE_ENV_FILE", "1");
+        // The `.env` of the repository is the person's, not the test's.
+        std::fs::write(project.folder.path().join("env"), "").expect("an empty file");
         project
     }
 
@@ -82,6 +82,7 @@ impl Project {
         };
         command.arg("--project-name").arg(&self.name);
         command.arg("--project-directory").arg(root());
+        command.arg("--env-file").arg(self.folder.path().join("env"));
         for file in &self.files {
             command.arg("--file").arg(file);
         }

@@ -19,11 +19,15 @@ pub struct Config {
     pub http_listen: SocketAddr,
     pub allowed_origins: Vec<String>,
     pub allowed_hosts: Vec<String>,
+    pub forward: Vec<String>,
     pub limits: Limits,
     pub voice: Voice,
     pub timeouts: Timeouts,
     pub wyoming: Wyoming,
 }
+
+/// Services whose contracts can be handed on.
+const FORWARDED: [&str; 6] = ["wake", "stt", "tts", "llm", "memory", "agent"];
 
 /// What is too much.
 #[derive(Debug, Clone, Deserialize)]
@@ -151,6 +155,12 @@ impl ServiceConfig for Config {
         }
         faults.range("gateway.voice.follow_up_ms", self.voice.follow_up_ms, 0, 60_000);
         let timeouts = &self.timeouts;
+        for service in &self.forward {
+            if !FORWARDED.contains(&service.as_str()) {
+                let wanted = FORWARDED.join(", ");
+                faults.add("gateway.forward", format!("`{service}` is not one of {wanted}"));
+            }
+        }
         faults.range("gateway.timeouts.connect_ms", timeouts.connect_ms, 100, 60_000);
         faults.range("gateway.timeouts.transcript_ms", timeouts.transcript_ms, 500, 600_000);
         faults.range("gateway.timeouts.reply_ms", timeouts.reply_ms, 1_000, 3_600_000);

@@ -187,12 +187,26 @@ impl Embeddings {
         vectors.pop().ok_or_else(|| missing().into())
     }
 
+    /// The embeddings of a few short texts, in their order, by the same engine.
+    pub async fn few(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, Error> {
+        let wanted = texts.len();
+        let vectors = run(&self.worker, texts).await?;
+        if vectors.len() == wanted {
+            Ok(vectors)
+        } else {
+            Err(missing().into())
+        }
+    }
+
     /// The embeddings of many texts, in their order, in batches side by side; `progress` hears how many are done.
     pub async fn documents(
         &self,
         texts: Vec<String>,
         mut progress: impl FnMut(usize) + Send,
     ) -> Result<Vec<Vec<f32>>, Error> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
         let engines = self.pool.engines().await?;
         let mut vectors = Vec::with_capacity(texts.len());
         let batches: Vec<Vec<String>> = texts.chunks(self.batch).map(<[String]>::to_vec).collect();

@@ -230,7 +230,7 @@ impl Memory {
             texts.push(draft.text.clone());
         }
         let writing = self.writing().await;
-        let vectors = writing.embeddings().documents(texts, |_| ()).await?;
+        let vectors = writing.embeddings().few(texts).await?;
         for (draft, vector) in changes.iter_mut().filter_map(FactChange::draft_mut).zip(vectors) {
             draft.vector = vector;
         }

@@ -69,7 +69,11 @@ pub fn become_best() {
             let mut arguments = std::env::args_os();
             let name = arguments.next().unwrap_or_default();
             // It returns only where it failed, and then this program does, slower.
-            let _failed = std::process::Command::new(better).arg0(name).args(arguments).exec();
+            let error = std::process::Command::new(&better).arg0(name).args(arguments).exec();
+            eprintln!(
+                "warning: {} cannot be run ({error}): this one is slower here",
+                better.display()
+            );
         }
     }
 }

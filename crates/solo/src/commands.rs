@@ -66,7 +66,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
     let mut settings = Settings::load(inputs, json, offline)?;
     if let Some(endpoint) = endpoint {
-        settings.global.endpoints.gateway = endpoint;
+        settings.gateway = endpoint;
     }
     match cli.command {
         Command::Up(arguments) => up::run(&settings, &arguments).await?,

@@ -40,7 +40,7 @@ impl Address {
 /// A connection on which `service` answers: the gateway's, which hands its contract on. Whoever reaches the gateway needs nothing
 /// else, wherever the services are.
 pub async fn to(settings: &Settings, service: &Service) -> Result<Channel, Failure> {
-    let endpoint = &settings.global.endpoints.gateway;
+    let endpoint = &settings.gateway;
     let address = settings.address(endpoint)?;
     let connected = address.connect(CONNECT).await;
     connected.map_err(|error| unreachable(settings, service, endpoint, &error))

@@ -22,6 +22,8 @@ pub struct Settings {
     pub flags: Vec<(String, String)>,
     /// `[global]`, checked.
     pub global: GlobalConfig,
+    /// Where the gateway answers to commands: `--endpoint`, else the configuration's. What the runner starts is another matter.
+    pub gateway: String,
     /// `--json`.
     pub json: bool,
     /// `--offline`.
@@ -36,6 +38,7 @@ impl Settings {
             file: inputs.resolved_file(),
             flags: inputs.flags.clone(),
             inputs,
+            gateway: global.endpoints.gateway.clone(),
             global,
             json,
             offline,

@@ -99,3 +99,41 @@ fn one_binary_never_holds_two_copies_of_ggml() {
         }
     }
 }
+
+#[test]
+fn every_service_has_its_image_and_its_way_through_the_gateway() {
+    let read = |file: &str| std::fs::read_to_string(crates().join("..").join(file)).unwrap();
+    let has_all = |file: &str, mark: &dyn Fn(&str) -> String, services: &[&str]| {
+        let text = read(file);
+        for service in services {
+            assert!(text.contains(&mark(service)), "{file} does not know {service}");
+        }
+    };
+    let named = |service: &str| format!("{service} ");
+    has_all(
+        "compose.yaml",
+        &|service| format!("\n  {service}:\n"),
+        &solo_tests::SERVICES,
+    );
+    has_all("docker/images.sh", &named, &solo_tests::SERVICES);
+    has_all("docker/binaries.sh", &named, &solo_tests::SERVICES);
+    has_all(
+        "docker/service.Dockerfile",
+        &|service| service.to_owned(),
+        &solo_tests::SERVICES,
+    );
+    has_all(
+        "deploy/compose.observability.yaml",
+        &|service| format!("  {service}: *traced"),
+        &solo_tests::SERVICES,
+    );
+    let behind: Vec<&str> = solo_tests::SERVICES
+        .into_iter()
+        .filter(|service| *service != "gateway")
+        .collect();
+    has_all(
+        "crates/gateway/src/edge/forward.rs",
+        &|service| format!("\"{service}\""),
+        &behind,
+    );
+}

@@ -15,7 +15,7 @@ use solo_proto::memory::v1::memory_service_server;
 use solo_proto::stt::v1::stt_service_server;
 use solo_proto::tts::v1::tts_service_server;
 use solo_proto::wake::v1::wake_service_server;
-use solo_service::request::{LOCAL_PRINCIPAL, PRINCIPAL};
+use solo_service::request::{LOCAL_PRINCIPAL, PRINCIPAL, PRIORITY};
 use tonic::body::Body;
 use tonic::server::NamedService;
 
@@ -67,11 +67,17 @@ impl<const CONTRACT: usize> tower::Service<Request<Body>> for Forward<CONTRACT> 
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let gateway = Arc::clone(&self.0);
-        // Whatever a client says about it is ignored, as everywhere at this edge.
+        // Whatever a client says about them is ignored, as everywhere at this edge.
         let principal = HeaderValue::from_static(LOCAL_PRINCIPAL);
         request.headers_mut().insert(PRINCIPAL, principal);
+        request.headers_mut().remove(PRIORITY);
         Box::pin(async move {
             let (_, service) = CONTRACTS[CONTRACT];
+            let section = service.trim_end_matches("-svc");
+            if !gateway.config.forward.iter().any(|allowed| allowed == section) {
+                let message = format!("calls of {service} are not handed on: gateway.forward does not name it");
+                return Ok(tonic::Status::permission_denied(message).into_http());
+            }
             let deadline = Instant::now() + gateway.config.timeouts.connect();
             Ok(match gateway.upstreams.of(service) {
                 Some(upstream) => upstream.forward(deadline, request).await,

@@ -66,6 +66,16 @@ async fn a_refusal_passes_as_it_was_said() {
 }
 
 #[tokio::test]
+async fn what_is_not_handed_on_is_refused() {
+    let world = World::with("gateway.forward = [\"tts\"]").await;
+    let status = search(&world).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert!(status.message().contains("gateway.forward"), "{status:?}");
+    assert!(world.memory.searches().is_empty());
+    assert!(synthesize(&world).await.message().await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_service_that_is_not_there_or_goes_away_is_named() {
     let mut world = World::with("gateway.timeouts.connect_ms = 300").await;
     let gate = Gate::closed();

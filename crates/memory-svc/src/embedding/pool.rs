@@ -3,16 +3,21 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::try_join_all;
 use solo_service::{Context, Worker, cpu};
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::{Embedder, EmbeddingError, missing, run};
+use super::{Embedder, EmbeddingError, Load, missing, run};
 use crate::error::Error;
 
 type EmbeddingWorker = Worker<Box<dyn Embedder>>;
 
+const PANICKED: Error = Error::Panicked {
+    doing: "loading the engines for documents",
+};
+
 /// The engines for documents, which are loaded when the first document wants them: each holds the weights once more, and many a
-/// Solo answers questions all day and takes nothing in. Cheap to clone.
+/// Solo is only talked to. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Pool {
     context: Context,
@@ -35,19 +40,25 @@ impl Pool {
 
     /// The engines; the first call loads them.
     pub(super) async fn engines(&self) -> Result<&Engines, Error> {
-        self.engines.get_or_try_init(|| self.load()).await
+        if self.engines.get().is_none() {
+            let pool = self.clone();
+            // In a task of its own: whoever waits may go away, what is being loaded stays.
+            let loading = tokio::spawn(async move { pool.engines.get_or_try_init(|| pool.load()).await.map(drop) });
+            loading.await.map_err(|_| PANICKED)??;
+        }
+        self.engines.get().ok_or(PANICKED)
     }
 
     async fn load(&self) -> Result<Engines, Error> {
-        let mut workers = Vec::new();
-        for load in self.first.run(|embedder, _| embedder.for_documents()).await? {
+        let loads = self.first.run(|embedder, _| embedder.for_documents()).await?;
+        let start = |load: Load| {
             let load = move || {
                 cpu::let_others_go_first();
                 load()
             };
-            let started = Worker::start(&self.context, "document-embeddings", self.queue, load).await;
-            workers.push(started.map_err(|error| EmbeddingError::Engine(error.into()))?);
-        }
+            Worker::start(&self.context, "document-embeddings", self.queue, load)
+        };
+        let mut workers = try_join_all(loads.into_iter().map(start)).await.map_err(Error::Model)?;
         if workers.is_empty() {
             workers.push(self.first.clone());
         }
@@ -115,5 +126,64 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push(self.worker.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use solo_service::{CancelToken, StartupError};
+
+    use super::*;
+
+    /// An engine of which there can be two more.
+    #[derive(Clone, Default)]
+    struct Counted {
+        loads: Arc<AtomicUsize>,
+        broken: Arc<AtomicBool>,
+    }
+
+    impl Embedder for Counted {
+        fn embed(&mut self, texts: &[String], _: &CancelToken) -> Result<Vec<Vec<f32>>, EmbeddingError> {
+            Ok(texts.iter().map(|_| vec![1.0]).collect())
+        }
+
+        fn for_documents(&self) -> Vec<Load> {
+            let one = |_| -> Load {
+                let engine = self.clone();
+                Box::new(move || {
+                    engine.loads.fetch_add(1, Ordering::SeqCst);
+                    if engine.broken.load(Ordering::SeqCst) {
+                        return Err(StartupError::other("no room"));
+                    }
+                    Ok(Box::new(engine))
+                })
+            };
+            (0..2).map(one).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn engines_are_loaded_when_somebody_wants_them_and_stay_when_nobody_waits() {
+        let context = Context::for_tests("memory-svc").await;
+        let engine = Counted::default();
+        let (loads, broken) = (Arc::clone(&engine.loads), Arc::clone(&engine.broken));
+        let load = move || Ok(Box::new(engine) as Box<dyn Embedder>);
+        let first = Worker::start(&context, "embeddings", 8, load).await.unwrap();
+        let pool = Pool::new(&context, 8, first);
+        assert_eq!(loads.load(Ordering::SeqCst), 0);
+        broken.store(true, Ordering::SeqCst);
+        assert!(matches!(pool.engines().await, Err(Error::Model(_))));
+        let failed = loads.swap(0, Ordering::SeqCst);
+        assert!((1..=2).contains(&failed), "{failed}");
+        broken.store(false, Ordering::SeqCst);
+        // Its caller goes away; the next two find what it began.
+        assert!(futures::poll!(Box::pin(pool.engines())).is_pending());
+        let (one, other) = tokio::join!(pool.engines(), pool.engines());
+        assert_eq!((one.unwrap().size(), other.unwrap().size()), (2, 2));
+        assert_eq!(loads.load(Ordering::SeqCst), 2);
+        let vectors = pool.engines().await.unwrap().embed(vec!["a".into(), "b".into()]).await;
+        assert_eq!(vectors.unwrap().len(), 2);
     }
 }

@@ -5,10 +5,11 @@ mod engine;
 
 use std::collections::HashMap;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use solo_service::config::path_or;
 use solo_service::net;
 
 use super::Finding;
@@ -115,57 +116,50 @@ fn images(engine: &Engine, environment: &HashMap<String, String>) -> Finding {
     )
 }
 
-/// Whether the container's user can read the models of this machine, where it is to.
+/// Whether the containers' user can read the models of this machine, where it is to.
 fn models(environment: &HashMap<String, String>) -> Finding {
-    let Some(folder) = environment.get("SOLO_MODELS_DIR").filter(|folder| !folder.is_empty()) else {
+    let Some(named) = environment.get("SOLO_MODELS_DIR").filter(|folder| !folder.is_empty()) else {
         return Finding::good("models", "fetched into the volume \"models\"");
     };
-    let unreadable = |path: &Path| {
-        let wanted = if path.is_dir() { 0o005 } else { 0o004 };
-        path.metadata()
-            .map_or(true, |metadata| metadata.permissions().mode() & wanted != wanted)
-    };
-    let path = Path::new(folder);
-    if !path.is_dir() {
+    let folder = path_or(named, PathBuf::new);
+    if !folder.is_dir() {
         return Finding::bad(
             "models",
-            format!("SOLO_MODELS_DIR: there is no folder {folder}"),
+            format!("SOLO_MODELS_DIR: there is no folder {}", folder.display()),
             "`solo models pull` fetches models; without SOLO_MODELS_DIR they go into a volume",
         );
     }
-    // Every folder above must let others through.
-    let closed = path.ancestors().skip(1).find(|above| {
-        above
-            .metadata()
-            .is_ok_and(|metadata| metadata.permissions().mode() & 0o001 == 0)
+    // Folders above do not matter: only this one is in the containers.
+    let models = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let files = models.flat_map(|model| {
+        let inside = std::fs::read_dir(model.path()).into_iter().flatten().flatten();
+        inside.map(|file| file.path()).chain([model.path()])
     });
-    let inside = std::fs::read_dir(path)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    let closed = closed
-        .map(Path::to_owned)
-        .or_else(|| inside.chain([path.to_owned()]).find(|path| unreadable(path)));
-    match closed {
-        // Docker Desktop and engines that root started see to the folders above by themselves.
-        Some(closed) if closed.starts_with(path) => Finding::bad(
+    match files.chain([folder.clone()]).find(|path| !readable(path)) {
+        Some(closed) => Finding::bad(
             "models",
             format!("{} cannot be read by the containers' user ({USER})", closed.display()),
-            format!("chmod -R o+rX {folder}"),
+            format!("chmod -R o+rX {}", folder.display()),
         ),
-        _ => Finding::good("models", folder.clone()),
+        None => Finding::good("models", folder.display().to_string()),
+    }
+}
+
+fn readable(path: &Path) -> bool {
+    let Ok(metadata) = path.metadata() else { return false };
+    let wanted = if metadata.is_dir() { 0o5 } else { 0o4 };
+    let mode = metadata.permissions().mode();
+    if metadata.uid() == USER {
+        mode >> 6 & wanted == wanted
+    } else if metadata.gid() == USER {
+        mode >> 3 & wanted == wanted
+    } else {
+        mode & wanted == wanted
     }
 }
 
 /// Whether the gateway's ports are free, or its own.
 fn ports(environment: &HashMap<String, String>, containers: &[Container]) -> Vec<Finding> {
-    let up = containers
-        .iter()
-        .any(|container| container.service == services::GATEWAY && container.running());
-    if up {
-        return vec![Finding::good("ports", "published by the gateway")];
-    }
     let address = environment.get("SOLO_PUBLISH").map_or("127.0.0.1", String::as_str);
     let port = |name: &str, default: u16| match environment.get(name) {
         Some(text) => (name.to_owned(), text.parse().ok()),
@@ -183,6 +177,9 @@ fn ports(environment: &HashMap<String, String>, containers: &[Container]) -> Vec
                     "a number from 1 to 65535 is wanted",
                 ));
             };
+            if containers.iter().any(|container| container.publishes(port)) {
+                return None;
+            }
             TcpListener::bind((address, port)).err().map(|error| {
                 let found = match net::port_owner(port) {
                     Some(owner) => format!("{port} is taken by {} (process {})", owner.name, owner.pid),
@@ -193,7 +190,7 @@ fn ports(environment: &HashMap<String, String>, containers: &[Container]) -> Vec
         })
         .collect();
     if faults.is_empty() {
-        vec![Finding::good("ports", "free")]
+        vec![Finding::good("ports", "free, or published by the gateway")]
     } else {
         faults
     }
@@ -272,8 +269,25 @@ fn states(engine: &Engine, containers: &[Container]) -> Vec<Finding> {
         }
     }
     if faults.is_empty() {
-        let running = containers.iter().filter(|container| container.running()).count();
-        return vec![Finding::good("services", format!("{running} running and healthy"))];
+        let running = |name: &str| {
+            containers
+                .iter()
+                .any(|container| container.service == name && container.running())
+        };
+        let missing: Vec<&str> = services::ALL
+            .iter()
+            .map(|service| service.name)
+            .filter(|name| !running(name))
+            .collect();
+        return vec![if missing.is_empty() {
+            Finding::good("services", "all running and healthy")
+        } else {
+            Finding::idle(
+                "services",
+                format!("not running: {}", missing.join(", ")),
+                "`docker compose up -d`",
+            )
+        }];
     }
     faults
 }

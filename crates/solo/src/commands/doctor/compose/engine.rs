@@ -147,6 +147,10 @@ pub(super) struct Container {
     health: String,
     /// Whether it was given GPUs.
     pub(super) gpus: bool,
+    /// As `docker` calls it.
+    name: String,
+    /// Ports of this machine.
+    published: Vec<u16>,
 }
 
 impl Container {
@@ -160,10 +164,17 @@ impl Container {
             exit_code: state["ExitCode"].as_i64().unwrap_or(0),
             out_of_memory: state["OOMKilled"].as_bool().unwrap_or(false),
             health: text(&state["Health"]["Status"]),
+            name: text(&inspected["Name"]).trim_start_matches('/').to_owned(),
+            published: ports(&inspected["HostConfig"]["PortBindings"]),
             gpus: inspected["HostConfig"]["DeviceRequests"]
                 .as_array()
                 .is_some_and(|requests| !requests.is_empty()),
         }
+    }
+
+    /// Whether it runs and has this port of the machine.
+    pub(super) fn publishes(&self, port: u16) -> bool {
+        self.running() && self.published.contains(&port)
     }
 
     pub(super) fn running(&self) -> bool {
@@ -174,17 +185,19 @@ impl Container {
     pub(super) fn trouble(&self, last: &str) -> Option<(String, String)> {
         if self.service == FETCHER {
             // It is there to end.
-            let help = "models are fetched where there is a network; without one, SOLO_MODELS_DIR in .env names a folder with them";
-            return (self.state == "exited" && self.exit_code != 0).then(|| {
-                (
-                    format!("models were not fetched (exit code {})", self.exit_code),
-                    help.to_owned(),
+            let help = if last.contains("cannot write") {
+                format!(
+                    "SOLO_MODELS_DIR cannot be written by the containers' user ({USER}): `solo models pull` needs no container"
                 )
-            });
+            } else {
+                "models are fetched where there is a network; without one, SOLO_MODELS_DIR in .env names a folder with them".to_owned()
+            };
+            let found = format!("models were not fetched (exit code {})", self.exit_code);
+            return (self.state == "exited" && self.exit_code != 0).then_some((found, help));
         }
         let (service, code) = (&self.service, self.exit_code);
         let again = format!("`docker compose logs {service}` says more; `docker compose up -d` tries again");
-        if self.out_of_memory {
+        if self.out_of_memory && !self.running() {
             let section = service.trim_end_matches("-svc").to_uppercase();
             return Some((
                 format!("{service} was ended for taking more memory than it may"),
@@ -199,11 +212,12 @@ impl Container {
                         .to_owned()
                 }
                 Ok(exit::UNAVAILABLE) if last.contains("Permission denied") => format!(
-                    "its volume is somebody else's; the containers' user is {USER}: `docker compose run --rm --no-deps --user root --cap-add \
-                     CHOWN --entrypoint chown {service} -R {USER}:{USER} /data`"
+                    "its volume is somebody else's; the containers' user is {USER}: `docker run --rm --volumes-from {} \
+                     debian:bookworm-slim chown -R {USER}:{USER} /data`",
+                    self.name
                 ),
                 Ok(exit::MISSING_MODEL) => {
-                    "a model is missing: `docker compose run --rm models` fetches models".to_owned()
+                    "a model is missing: `docker compose run --rm models models pull ID` fetches it, with the name above".to_owned()
                 }
                 _ => again,
             };
@@ -245,6 +259,15 @@ fn ask(arguments: &[&str]) -> Option<String> {
         .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// The ports of the host in Docker's `PortBindings`.
+fn ports(bindings: &Value) -> Vec<u16> {
+    let all = bindings.as_object().into_iter().flat_map(|all| all.values());
+    let bound = all.filter_map(Value::as_array).flatten();
+    bound
+        .filter_map(|bound| bound["HostPort"].as_str()?.parse().ok())
+        .collect()
+}
+
 fn first_line(text: &str) -> String {
     let line = text
         .lines()
@@ -278,7 +301,7 @@ mod tests {
         assert_eq!(found, "llm-svc keeps ending with exit code 64");
         assert!(help.contains("deploy/config/solo.toml"), "{help}");
         let (_, help) = ailing(json!({ "Status": "exited", "ExitCode": 66 })).unwrap();
-        assert!(help.contains("docker compose run --rm models"), "{help}");
+        assert!(help.contains("docker compose run --rm models models pull"), "{help}");
         let (found, help) = ailing(json!({ "Status": "exited", "ExitCode": 137, "OOMKilled": true })).unwrap();
         assert!(
             found.contains("memory") && help.contains("SOLO_LLM_MEMORY"),
