@@ -106,6 +106,8 @@ impl LanceStore {
             backlog: watch::Sender::new(Backlog::default()),
             indexing,
             shared: sharing.as_ref().map(|sharing| Shared::new(path, sharing)),
+            #[cfg(test)]
+            after_commit: Default::default(),
             _lock: locked,
         };
         if !recorded {
