@@ -31,6 +31,7 @@ mod document_rows;
 mod documents;
 mod expire;
 mod facts;
+mod failure;
 mod identity;
 mod index;
 mod nearest;
