@@ -20,7 +20,7 @@ use schedule::{Conflicts, Schedule};
 /// Wait after a failure (a full disk, say) before trying again.
 const RETRY: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Work {
     Compact,
     Index,
@@ -97,10 +97,10 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
         };
         schedule.note(work, &done, begun, Instant::now());
         let Err(error) = done else {
-            conflicts.end();
+            conflicts.end(work);
             continue;
         };
-        if !pause(&error, &mut conflicts, shutdown).await {
+        if !pause(&error, work, &mut conflicts, shutdown).await {
             return;
         }
     }
@@ -130,11 +130,11 @@ async fn expire(store: &dyn Store, retention: RetentionConfig) -> Result<(), Sto
 }
 
 /// Reports a failure and waits; false: the service stops.
-async fn pause(error: &StoreError, conflicts: &mut Conflicts, shutdown: &CancellationToken) -> bool {
+async fn pause(error: &StoreError, work: Work, conflicts: &mut Conflicts, shutdown: &CancellationToken) -> bool {
     let wait = if matches!(error, StoreError::Busy) {
         // Up to twice as long, so that two do not meet again.
         let random = f64::from(Uuid::new_v4().as_bytes()[0]) / 256.0;
-        conflicts.another().mul_f64(1.0 + random)
+        conflicts.another(work).mul_f64(1.0 + random)
     } else {
         tracing::error!(error = %solo_service::error::chain(error), retry_s = RETRY.as_secs(), "upkeep of the store failed");
         RETRY

@@ -31,6 +31,7 @@ mod document_rows;
 mod documents;
 mod expire;
 mod facts;
+mod failure;
 mod identity;
 mod index;
 mod nearest;
@@ -44,6 +45,7 @@ mod resident;
 mod restore;
 mod rows;
 mod schema;
+mod settle;
 mod shared_table;
 mod sharing;
 mod snapshot;
@@ -106,6 +108,9 @@ struct Inner {
     indexing: Indexing,
     /// `None`: no other process has the store.
     shared: Option<Shared>,
+    /// What happens right after the next commit of a put where others write, too, and the answer to it.
+    #[cfg(test)]
+    after_commit: std::sync::Mutex<Option<futures::future::BoxFuture<'static, pin::Outcome>>>,
     /// Locked for as long as the store is open, where it is a folder.
     _lock: Option<File>,
 }

@@ -8,9 +8,9 @@ use super::Work;
 use crate::retention;
 use crate::store::StoreError;
 
-/// Wait where other processes of a shared store were in the way, at least.
+/// Wait where other processes of a shared store were in the way, at first; up to twice as long, by chance.
 const LATER: Duration = Duration::from_secs(5);
-/// And at most.
+/// And later on, again up to twice as long.
 const LATEST: Duration = Duration::from_secs(150);
 
 /// When what is due.
@@ -39,10 +39,10 @@ impl Schedule {
     /// Notes what came of work that lasted from `begun` to `ended`.
     pub(super) fn note(&mut self, work: Work, done: &Result<(), StoreError>, begun: Instant, ended: Instant) {
         match (work, done) {
-            // Nothing was joined.
-            (Work::Compact, Err(StoreError::Busy)) => {}
             (Work::Compact, done) => {
-                self.index_due |= done.is_ok();
+                // Where others were in the way of one table the rest were joined. It does not come sooner for that: after a conflict
+                // there is a wait, whatever is due.
+                self.index_due |= matches!(done, Ok(()) | Err(StoreError::Busy));
                 self.compacted_at = Some(ended);
                 // After a failure too: pruning makes the room that joining files may have lacked. Not later than it was due, or
                 // a store that is always written to would never be pruned.
@@ -62,26 +62,36 @@ impl Schedule {
 
 /// Conflicts with other processes, one after another.
 #[derive(Default)]
-pub(super) struct Conflicts(Duration);
+pub(super) struct Conflicts {
+    wait: Duration,
+    /// What was in conflict.
+    works: Vec<Work>,
+}
 
 impl Conflicts {
     /// The wait after another one: twice as long as after the one before.
-    pub(super) fn another(&mut self) -> Duration {
-        let before = self.0;
-        self.0 = (before * 2).clamp(LATER, LATEST);
+    pub(super) fn another(&mut self, work: Work) -> Duration {
+        if !self.works.contains(&work) {
+            self.works.push(work);
+        }
+        let before = self.wait;
+        self.wait = (before * 2).clamp(LATER, LATEST);
         if before.is_zero() {
             tracing::debug!("another process is writing to the store: its upkeep waits");
-        } else if before < LATEST && self.0 == LATEST {
+        } else if before < LATEST && self.wait == LATEST {
             tracing::warn!(
                 "other processes have been in the way of the store's upkeep again and again: it waits longer"
             );
         }
-        self.0
+        self.wait
     }
 
-    /// Work was done.
-    pub(super) fn end(&mut self) {
-        self.0 = Duration::ZERO;
+    /// Work was done. Others are out of the way once all is that they were in the way of.
+    pub(super) fn end(&mut self, work: Work) {
+        self.works.retain(|other| *other != work);
+        if self.works.is_empty() {
+            self.wait = Duration::ZERO;
+        }
     }
 }
 
@@ -130,11 +140,12 @@ mod tests {
         assert_eq!(schedule.prune_at, due);
         schedule.note(Work::Prune, &Ok(()), now, now);
         schedule.note(Work::Compact, &Err(StoreError::Busy), now, now);
-        assert_eq!(
-            (schedule.prune_at, schedule.index_due),
-            (None, false),
-            "nothing was joined"
+        assert!(
+            schedule.prune_at.is_some() && schedule.index_due,
+            "some tables may have been joined"
         );
+        let mut schedule = Schedule::new(RETAIN, now);
+        schedule.note(Work::Prune, &Ok(()), now, now);
         schedule.note(Work::Compact, &failed(), now, now);
         assert!(schedule.prune_at.is_some() && !schedule.index_due, "pruning makes room");
         schedule.note(Work::Compact, &Ok(()), now, now);
@@ -152,10 +163,12 @@ mod tests {
     #[test]
     fn conflicts_are_waited_out_longer_and_longer() {
         let mut conflicts = Conflicts::default();
-        let seconds = |conflicts: &mut Conflicts| conflicts.another().as_secs();
+        let seconds = |conflicts: &mut Conflicts| conflicts.another(Work::Compact).as_secs();
         let waits: Vec<u64> = (0..8).map(|_| seconds(&mut conflicts)).collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 150, 150, 150]);
-        conflicts.end();
+        conflicts.end(Work::Expire);
+        assert_eq!(seconds(&mut conflicts), 150, "that was in nobody's way");
+        conflicts.end(Work::Compact);
         assert_eq!(seconds(&mut conflicts), 5);
     }
 }

@@ -31,6 +31,8 @@ mod retention;
 mod s3;
 mod search;
 mod shared;
+#[cfg(target_os = "linux")]
+mod shared_watch;
 mod startup;
 mod support;
 mod two_users;

@@ -57,6 +57,14 @@ impl Change {
         }
     }
 
+    /// As [`Self::new`], but with the identifier that the draft has: of `old`'s there are two.
+    pub(super) fn renamed(old: DocumentRow, draft: DocumentDraft, now: Timestamp) -> Self {
+        Self {
+            old: Some(old),
+            ..Self::new(None, draft, now)
+        }
+    }
+
     /// Its chunks as searches give them.
     pub(super) fn pieces(&self) -> impl Iterator<Item = (Piece, &[f32])> {
         let document = &self.new.document;

@@ -12,7 +12,7 @@ use arrow_schema::SchemaRef;
 use lance::dataset::{CommitBuilder, InsertBuilder, WriteParams};
 use lance::io::{ObjectStoreParams, StorageOptionsAccessor};
 
-use super::table::failed;
+use super::failure::failed;
 use crate::store::StoreError;
 
 /// Makes an empty table in the store at `path`, unless there is one by then. `options`: of the bucket.

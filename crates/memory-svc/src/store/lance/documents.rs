@@ -42,7 +42,7 @@ impl Inner {
         drafts: Vec<DocumentDraft>,
     ) -> Result<Vec<Put>, StoreError> {
         if self.shared.is_some() {
-            return self.put_shared(principal, drafts).await;
+            return self.put_shared(principal, drafts, None).await;
         }
         let slots = drafts.into_iter().map(Slot::Draft).collect();
         let (slots, _) = self.decide(principal, slots).await?;

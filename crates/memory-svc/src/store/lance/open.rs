@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 use super::resident::Resident;
 use super::shared_table::key;
 use super::sharing::{Attempts, Shared, Sharing, lock};
-use super::table::{self, Table};
-use super::{Indexing, Inner, LanceStore, identity, nearest, schema};
+use super::table::Table;
+use super::{Indexing, Inner, LanceStore, failure, identity, nearest, schema};
 use crate::embedding::Identity;
 use crate::store::{Backlog, StoreError};
 
@@ -72,7 +72,7 @@ impl LanceStore {
             .storage_options(bucket.unwrap_or_default())
             .execute()
             .await
-            .map_err(|error| failed(table::failed(path, "was opened", error)))?;
+            .map_err(|error| failed(failure::failed(path, "was opened", error)))?;
         let dimension = embedding.dimension;
         let open = async |name, schema, key: &[&str]| {
             let table = Table::open(&database, path, name, schema, sharing.as_ref()).await?;
@@ -106,6 +106,8 @@ impl LanceStore {
             backlog: watch::Sender::new(Backlog::default()),
             indexing,
             shared: sharing.as_ref().map(|sharing| Shared::new(path, sharing)),
+            #[cfg(test)]
+            after_commit: Default::default(),
             _lock: locked,
         };
         if !recorded {

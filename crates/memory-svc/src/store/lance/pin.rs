@@ -13,8 +13,8 @@ use futures::TryStreamExt;
 use lance::Dataset;
 use lance::dataset::{MergeInsertBuilder, WhenMatched, WhenNotMatched};
 
+use super::failure::{failed, is_conflict, is_unknown};
 use super::predicate::Predicate;
-use super::table::{failed, is_conflict, is_unknown};
 use crate::store::StoreError;
 
 /// A write is not based on a state older than this. What has been removed of the states in between cannot be compared, so it is
@@ -113,7 +113,7 @@ impl Pin {
                 } else if is_unknown(&error) {
                     Ok((Outcome::Unknown, None))
                 } else {
-                    Err(super::table::failed(&self.path, "replaced rows", error))
+                    Err(super::failure::failed(&self.path, "replaced rows", error))
                 }
             }
         }

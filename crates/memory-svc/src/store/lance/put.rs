@@ -14,14 +14,16 @@ use super::Inner;
 use super::change::Change;
 use super::document_rows::{DocumentRow, document_row};
 use super::documents::now;
-use super::pin::{Outcome, Present};
+use super::pin::{Outcome, Pin, Present};
 use super::predicate::Predicate;
 use super::rows::rows;
+use super::settle::Placed;
 use super::shared_table::key;
 use super::sharing::{Attempts, Shared};
 use crate::document::{DocumentDraft, Put};
 use crate::names::{CollectionName, Principal};
 use crate::store::StoreError;
+use crate::watch::Watch;
 
 /// A document that is to be put.
 pub(super) enum Slot {
@@ -29,6 +31,8 @@ pub(super) enum Slot {
     Draft(DocumentDraft),
     /// It takes another one's place, or none's.
     Begun(Box<Change>),
+    /// It was committed; what comes after a commit is still to be done.
+    Committed(Box<Change>),
     /// This is the answer.
     Settled(Put),
 }
@@ -37,40 +41,56 @@ impl Slot {
     fn draft(&self) -> Option<&DocumentDraft> {
         match self {
             Self::Draft(draft) => Some(draft),
-            Self::Begun(change) => Some(&change.draft),
+            Self::Begun(change) | Self::Committed(change) => Some(&change.draft),
             Self::Settled(_) => None,
         }
     }
 
+    /// Of what is to be committed.
     pub(super) fn change(&self) -> Option<&Change> {
         match self {
             Self::Begun(change) => Some(change),
-            Self::Draft(_) | Self::Settled(_) => None,
+            Self::Draft(_) | Self::Committed(_) | Self::Settled(_) => None,
+        }
+    }
+
+    fn made(&self) -> Option<&Change> {
+        match self {
+            Self::Committed(change) => Some(change),
+            Self::Draft(_) | Self::Begun(_) | Self::Settled(_) => None,
         }
     }
 
     pub(super) fn put(self) -> Option<Put> {
         match self {
             Self::Settled(put) => Some(put),
-            Self::Begun(change) => Some(put(*change)),
+            Self::Begun(change) | Self::Committed(change) => Some(put(*change)),
             Self::Draft(_) => None,
         }
     }
 
-    /// After its commit: the answer; a draft with another identifier if its generation was taken back.
-    fn committed(self, taken_back: &[Uuid]) -> Self {
+    fn committed(self) -> Self {
         match self {
-            Self::Begun(change) if taken_back.contains(&change.new.generation) => {
-                let Change { mut draft, .. } = *change;
-                if let Some(history) = &mut draft.history {
-                    history.id = Uuid::now_v7();
-                }
-                Self::Draft(draft)
-            }
-            Self::Begun(change) => Self::Settled(put(*change)),
+            Self::Begun(change) => Self::Committed(change),
             slot => slot,
         }
     }
+}
+
+/// Identifiers that somebody has.
+struct Taken {
+    ids: HashSet<Uuid>,
+    /// Those of them that two documents have.
+    twice: HashSet<Uuid>,
+}
+
+/// What a put that fails leaves.
+#[derive(Default)]
+struct UnderWay {
+    /// Generations whose chunks were written and that no document has.
+    written: HashSet<Uuid>,
+    /// Documents whose commit was not answered.
+    unanswered: Vec<Placed>,
 }
 
 fn put(change: Change) -> Put {
@@ -103,16 +123,32 @@ impl Inner {
                     let old = old.remove(&place(&draft));
                     (draft, old)
                 }
+                Slot::Committed(change) => {
+                    let own = old.remove(&place(&change.draft));
+                    let own = own.filter(|own| own.generation == change.new.generation);
+                    match own {
+                        Some(own) if taken.twice.contains(&own.document.id) => (change.draft, Some(own)),
+                        Some(_) => {
+                            decided.push(Slot::Committed(change));
+                            continue;
+                        }
+                        // Others have changed or deleted it since.
+                        None => {
+                            decided.push(Slot::Settled(put(*change)));
+                            continue;
+                        }
+                    }
+                }
                 Slot::Begun(change) => {
                     let old = old.remove(&place(&change.draft));
                     let generation = old.as_ref().map(|old| old.generation);
                     if generation == Some(change.new.generation) {
                         // Its commit was made, and the answer got lost.
-                        decided.push(Slot::Settled(put(*change)));
+                        decided.push(Slot::Committed(change));
                         continue;
                     }
                     let same = generation == change.old.as_ref().map(|old| old.generation);
-                    let mut its_own = || change.old.is_some() || taken.insert(change.new.document.id);
+                    let mut its_own = || change.old.is_some() || taken.ids.insert(change.new.document.id);
                     if same && Shared::is_recent(change.new.generation) && its_own() {
                         decided.push(Slot::Begun(change));
                         continue;
@@ -152,41 +188,60 @@ impl Inner {
 
     /// Those of the identifiers that drafts were given elsewhere which somebody has here, whoever it is: identifiers are
     /// everybody's, and a row of another is not to be replaced.
-    async fn taken_ids(&self, drafts: &[&DocumentDraft]) -> Result<HashSet<Uuid>, StoreError> {
-        let ids: Vec<String> = drafts
+    async fn taken_ids(&self, drafts: &[&DocumentDraft]) -> Result<Taken, StoreError> {
+        let (mut ids, mut twice) = (HashSet::new(), HashSet::new());
+        let given: Vec<String> = drafts
             .iter()
             .filter_map(|draft| Some(draft.history?.id.to_string()))
             .collect();
-        if ids.is_empty() {
-            return Ok(HashSet::new());
+        if given.is_empty() {
+            return Ok(Taken { ids, twice });
         }
-        let which = Predicate::of_everybody("id", ids);
-        let batches = self.documents.read(&which, &["id"]).await?;
-        rows(&batches).map(|row| row.id("id")).collect()
+        let which = Predicate::of_everybody("id", given);
+        for row in rows(&self.documents.read(&which, &["id"]).await?) {
+            let id = row.id("id")?;
+            if !ids.insert(id) {
+                twice.insert(id);
+            }
+        }
+        Ok(Taken { ids, twice })
     }
 
-    /// Puts documents where others put, too. The caller holds the write lock.
+    /// Puts documents where others put, too; `watch`: the watched folder that they are of. The caller holds the write lock.
     pub(super) async fn put_shared(
         &self,
         principal: &Principal,
         drafts: Vec<DocumentDraft>,
+        watch: Option<&Watch>,
     ) -> Result<Vec<Put>, StoreError> {
         let slots = drafts.into_iter().map(Slot::Draft).collect();
-        let mut written = HashSet::new();
-        let done = self.put_as_often_as_needed(principal, slots, &mut written).await;
-        // Of what failed in the database nobody knows whether it is there; the next sweep does.
-        if done.as_ref().is_err_and(|error| !error.is_of_the_database()) && !written.is_empty() {
-            self.drop_chunks_or_later(&Vec::from_iter(written)).await;
+        let mut under_way = UnderWay::default();
+        let done = self
+            .put_as_often_as_needed(principal, slots, watch, &mut under_way)
+            .await;
+        let error = match done {
+            Ok(puts) => return Ok(puts),
+            Err(error) => error,
+        };
+        let UnderWay { written, unanswered } = under_way;
+        // Of what failed in the database or was not answered nobody knows whether it is there; the next sweep does.
+        if !error.is_of_the_database() {
+            let unknown: HashSet<Uuid> = unanswered.iter().map(|placed| placed.generation).collect();
+            let strays: Vec<Uuid> = written.difference(&unknown).copied().collect();
+            if !strays.is_empty() {
+                self.drop_chunks_or_later(&strays).await;
+            }
         }
-        done
+        self.take_back_where_gone(principal, watch, &unanswered).await?;
+        Err(error)
     }
 
-    /// `written` will hold the generations whose chunks were written and that no document has.
     async fn put_as_often_as_needed(
         &self,
         principal: &Principal,
         mut slots: Vec<Slot>,
-        written: &mut HashSet<Uuid>,
+        watch: Option<&Watch>,
+        under_way: &mut UnderWay,
     ) -> Result<Vec<Put>, StoreError> {
         let mut attempts = Attempts::default();
         loop {
@@ -197,42 +252,57 @@ impl Inner {
             if !given_up.is_empty() {
                 self.drop_chunks_or_later(&given_up).await;
             }
-            let changes: Vec<&Change> = slots.iter().filter_map(Slot::change).collect();
+            let begun: Vec<&Change> = slots.iter().filter_map(Slot::change).collect();
             // What turned out to be committed belongs to a document now.
-            let begun: HashSet<Uuid> = changes.iter().map(|change| change.new.generation).collect();
-            written.retain(|generation| begun.contains(generation));
-            let (Some(pin), false) = (pin, changes.is_empty()) else {
-                return Ok(slots.into_iter().filter_map(Slot::put).collect());
-            };
-            self.write_chunks(principal, &changes, written).await?;
-            let rows: Result<Vec<RecordBatch>, _> = changes
-                .iter()
-                .map(|change| document_row(principal, &change.new))
-                .collect();
-            let outcome = self
-                .documents
-                .merge(&pin, &key::DOCUMENTS, rows?, Present::Replaced)
-                .await?;
-            if outcome == Outcome::Done {
-                written.clear();
-                self.settle_put(principal, &changes).await?;
-                let twice = self.given_twice(principal, &changes).await?;
-                if twice.is_empty() {
-                    return Ok(slots.into_iter().filter_map(Slot::put).collect());
+            let generations: HashSet<Uuid> = begun.iter().map(|change| change.new.generation).collect();
+            under_way.written.retain(|generation| generations.contains(generation));
+            if let (Some(pin), false) = (pin, begun.is_empty()) {
+                let outcome = self.commit_put(principal, &pin, &begun, &mut under_way.written).await?;
+                if outcome != Outcome::Done {
+                    tracing::debug!(?outcome, "documents are decided again");
+                    if outcome == Outcome::Unknown {
+                        let unanswered = begun.iter().map(|change| Placed::of(change));
+                        under_way.unanswered.extend(unanswered);
+                    }
+                    attempts.again().await?;
+                    continue;
                 }
-                self.take_back(&twice).await?;
-                slots = slots.into_iter().map(|slot| slot.committed(&twice)).collect();
-                continue;
+                under_way.written.clear();
             }
-            tracing::debug!(?outcome, "documents are decided again");
-            if let Err(busy) = attempts.again().await {
-                if outcome == Outcome::Unknown {
-                    // They may have been committed: the next sweep knows.
-                    written.clear();
+            slots = slots.into_iter().map(Slot::committed).collect();
+            // Those, too, whose answer got lost.
+            let committed: Vec<&Change> = slots.iter().filter_map(Slot::made).collect();
+            if !committed.is_empty() {
+                self.settle_put(principal, watch, &committed).await?;
+                if !self.given_twice(principal, &committed).await?.is_empty() {
+                    // Decided again, it gets another identifier.
+                    attempts.again().await?;
+                    continue;
                 }
-                return Err(busy);
             }
+            return Ok(slots.into_iter().filter_map(Slot::put).collect());
         }
+    }
+
+    async fn commit_put(
+        &self,
+        principal: &Principal,
+        pin: &Pin,
+        changes: &[&Change],
+        written: &mut HashSet<Uuid>,
+    ) -> Result<Outcome, StoreError> {
+        self.write_chunks(principal, changes, written).await?;
+        let rows: Result<Vec<RecordBatch>, _> = changes
+            .iter()
+            .map(|change| document_row(principal, &change.new))
+            .collect();
+        let outcome = self
+            .documents
+            .merge(pin, &key::DOCUMENTS, rows?, Present::Replaced)
+            .await?;
+        #[cfg(test)]
+        let outcome = self.answer_in_tests(outcome).await;
+        Ok(outcome)
     }
 
     async fn write_chunks(
@@ -253,87 +323,31 @@ impl Inner {
         written.extend(new.iter().map(|change| change.new.generation));
         Ok(())
     }
-
-    /// After the commit: removes the chunks of what was replaced, and of what came into a collection that was deleted meanwhile.
-    /// The deletion looks for documents once more, too, after its own commit: one of both sees the other.
-    async fn settle_put(&self, principal: &Principal, changes: &[&Change]) -> Result<(), StoreError> {
-        let old: Vec<Uuid> = changes
-            .iter()
-            .filter_map(|change| Some(change.old.as_ref()?.generation))
-            .collect();
-        if !old.is_empty() {
-            self.drop_chunks_or_later(&old).await;
-        }
-        self.note_write(!old.is_empty());
-        let collections: HashSet<&CollectionName> = changes.iter().map(|change| &change.draft.collection).collect();
-        self.collections.reload().await?;
-        for collection in collections {
-            let Err(gone) = self.ensure_collection(principal, collection).await else {
-                continue;
-            };
-            if matches!(gone, StoreError::NotFound { .. }) {
-                let inside = changes.iter().filter(|change| change.draft.collection == *collection);
-                let generations: Vec<Uuid> = inside.map(|change| change.new.generation).collect();
-                self.take_back(&generations).await?;
-            }
-            return Err(gone);
-        }
-        Ok(())
-    }
-
-    /// Those of the documents just put, by their generations, whose identifier, which they were given elsewhere, another document
-    /// was given at the same moment, perhaps another principal's: no key makes two such commits meet. Both look after their own:
-    /// one of both sees the other.
-    pub(super) async fn given_twice(
-        &self,
-        principal: &Principal,
-        changes: &[&Change],
-    ) -> Result<Vec<Uuid>, StoreError> {
-        let given: HashMap<Uuid, &DocumentRow> = changes
-            .iter()
-            .filter(|change| change.old.is_none() && change.draft.history.is_some())
-            .map(|change| (change.new.document.id, &change.new))
-            .collect();
-        if given.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.follow().await?;
-        let which = Predicate::of_everybody("id", given.keys().map(Uuid::to_string));
-        let columns = ["id", "principal", "collection", "uri"];
-        let mut twice = HashSet::new();
-        for row in rows(&self.documents.read(&which, &columns).await?) {
-            let Some(DocumentRow { document, generation }) = given.get(&row.id("id")?) else {
-                continue;
-            };
-            let place = (row.text("principal")?, row.text("collection")?, row.text("uri")?);
-            if place != (principal.as_str(), document.collection.as_str(), document.uri.as_str()) {
-                twice.insert(*generation);
-            }
-        }
-        Ok(twice.into_iter().collect())
-    }
-
-    /// Deletes documents that were just put, by their generations.
-    pub(super) async fn take_back(&self, generations: &[Uuid]) -> Result<(), StoreError> {
-        let which = Predicate::of_everybody("generation", generations.iter().map(Uuid::to_string));
-        self.documents.delete(&which).await?;
-        self.drop_chunks_or_later(generations).await;
-        self.note_write(true);
-        Ok(())
-    }
 }
 
-fn begin(mut draft: DocumentDraft, old: Option<DocumentRow>, taken: &mut HashSet<Uuid>, now: Timestamp) -> Slot {
+fn begin(mut draft: DocumentDraft, old: Option<DocumentRow>, taken: &mut Taken, now: Timestamp) -> Slot {
+    // A put that was interrupted left it so.
+    let is_twice = |old: &DocumentRow| {
+        let id = old.document.id;
+        draft.history.is_some_and(|history| history.id == id) && taken.twice.contains(&id)
+    };
+    let twice = old.as_ref().is_some_and(is_twice);
     if let Some(history) = &mut draft.history
-        && !taken.insert(history.id)
+        && !taken.ids.insert(history.id)
     {
         history.id = Uuid::now_v7();
     }
     match old {
-        Some(old) if draft.is_stale_beside(&old.document) => Slot::Settled(Put {
-            document: old.document,
-            unchanged: true,
-        }),
+        Some(old) if draft.is_stale_beside(&old.document) => {
+            if twice && draft.content_sha256 == old.document.content_sha256 {
+                return Slot::Begun(Box::new(Change::renamed(old, draft, now)));
+            }
+            Slot::Settled(Put {
+                document: old.document,
+                unchanged: true,
+            })
+        }
+        Some(old) if twice => Slot::Begun(Box::new(Change::renamed(old, draft, now))),
         old => Slot::Begun(Box::new(Change::new(old, draft, now))),
     }
 }

@@ -6,9 +6,10 @@ use arrow_array::RecordBatch;
 use lance::Dataset;
 use lancedb::Connection;
 
+use super::failure::failed;
 use super::pin::{Outcome, Pin, Present};
 use super::sharing::Attempts;
-use super::table::{Table, failed};
+use super::table::Table;
 use crate::store::StoreError;
 
 /// Says of a column that it is this part of the key.

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::change::Change;
 use super::document_rows::{DocumentRow, document_row};
 use super::documents::now;
+use super::pin::Outcome;
 use super::put::Slot;
 use super::*;
 use crate::document::History;
@@ -81,6 +82,43 @@ fn exported(uri: &str, id: Uuid) -> DocumentDraft {
     }
 }
 
+impl Inner {
+    pub(super) async fn answer_in_tests(&self, outcome: Outcome) -> Outcome {
+        let after_commit = self.after_commit.lock().unwrap().take();
+        match after_commit {
+            Some(after_commit) => after_commit.await,
+            None => outcome,
+        }
+    }
+}
+
+/// Right after the next commit of a put `then` happens, and the commit is answered so.
+fn after_commit(store: &LanceStore, answer: Outcome, then: impl Future<Output = ()> + Send + 'static) {
+    let then = async move {
+        then.await;
+        answer
+    };
+    *store.inner.after_commit.lock().unwrap() = Some(then.boxed());
+}
+
+/// URIs and versions.
+async fn versions(store: &LanceStore, principal: &Principal) -> Vec<(String, u32)> {
+    let (filter, page) = (DocumentFilter::default(), PageRequest::everything());
+    let documents = store.documents(principal, &filter, &page).await.unwrap().items;
+    let version = |document: &Document| (document.uri.clone(), document.version);
+    documents.iter().map(version).collect()
+}
+
+fn watch_of(principal: &Principal) -> Watch {
+    Watch {
+        id: Uuid::now_v7(),
+        principal: principal.clone(),
+        collection: collection(),
+        path: "/folder".into(),
+        created_at: now(),
+    }
+}
+
 #[tokio::test]
 async fn a_put_never_replaces_the_row_of_another_with_the_same_identifier() {
     let folder = tempfile::tempdir().unwrap();
@@ -137,7 +175,7 @@ async fn a_put_whose_answer_got_lost_is_known_by_its_generation() {
     inner.follow().await.unwrap();
     let (slots, given_up) = inner.decide(&alice, slots).await.unwrap();
     assert!(
-        matches!(&slots[0], Slot::Settled(put) if put.document.id == id && !put.unchanged),
+        matches!(&slots[0], Slot::Committed(change) if change.new.document.id == id),
         "it is not put once more"
     );
     assert!(matches!(&slots[1], Slot::Begun(_)), "its pieces are used again");
@@ -172,13 +210,7 @@ async fn a_folder_that_is_not_watched_any_more_brings_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let store = open_shared(folder.path()).await;
     let (alice, _) = alice_and_bob();
-    let watch = Watch {
-        id: Uuid::now_v7(),
-        principal: alice.clone(),
-        collection: collection(),
-        path: "/folder".into(),
-        created_at: now(),
-    };
+    let watch = watch_of(&alice);
     store.add_watch(&watch).await.unwrap();
     let first = vec![draft("file:///folder/a", "one")];
     store.put_watched(&watch, first).await.unwrap();
@@ -187,21 +219,113 @@ async fn a_folder_that_is_not_watched_any_more_brings_nothing() {
         draft("file:///folder/a", "one, changed"),
         draft("file:///folder/b", "two"),
     ];
-    let refused = store.put_watched(&watch, drafts.clone()).await.unwrap_err();
+    let refused = store.put_watched(&watch, drafts).await.unwrap_err();
     assert!(
         matches!(refused, StoreError::NotFound { what: "watch", .. }),
         "{refused}"
     );
-    let versions = async || {
-        let (filter, page) = (DocumentFilter::default(), PageRequest::everything());
-        let documents = store.documents(&alice, &filter, &page).await.unwrap().items;
-        let version = |document: &Document| (document.uri.clone(), document.version);
-        documents.iter().map(version).collect::<Vec<_>>()
+    assert_eq!(versions(&store, &alice).await, [("file:///folder/a".to_owned(), 1)]);
+}
+
+#[tokio::test]
+async fn what_a_folder_brings_while_watching_ends_goes_again() {
+    for answer in [Outcome::Done, Outcome::Unknown] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, other) = (open_shared(folder.path()).await, open_shared(folder.path()).await);
+        let (alice, _) = alice_and_bob();
+        // Another version of what was there stays: once beside something new, once alone.
+        for (version, new) in [(2, true), (3, false)] {
+            let watch = watch_of(&alice);
+            store.add_watch(&watch).await.unwrap();
+            let before = vec![draft("file:///folder/a", "one")];
+            if new {
+                store.put_watched(&watch, before).await.unwrap();
+            }
+            let mut drafts = vec![draft("file:///folder/a", &format!("one, changed before {version}"))];
+            if new {
+                drafts.push(draft("file:///folder/b", "two"));
+            }
+            let (ending, principal, id) = (other.clone(), alice.clone(), watch.id);
+            after_commit(&store, answer, async move {
+                ending.remove_watch(&principal, id).await.unwrap();
+            });
+            let refused = store.put_watched(&watch, drafts).await.unwrap_err();
+            assert!(
+                matches!(refused, StoreError::NotFound { what: "watch", .. }),
+                "{answer:?}: {refused}"
+            );
+            assert_eq!(
+                versions(&store, &alice).await,
+                [("file:///folder/a".to_owned(), version)],
+                "{answer:?}"
+            );
+        }
+        assert_eq!(store.verify().await.unwrap().problems, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_is_put_into_a_collection_while_it_is_deleted_goes_again() {
+    for answer in [Outcome::Done, Outcome::Unknown] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, other) = (open_shared(folder.path()).await, open_shared(folder.path()).await);
+        let (alice, _) = alice_and_bob();
+        let notes = CollectionName::new("notes", "collection").unwrap();
+        store.create_collection(&alice, &notes, "").await.unwrap();
+        let principal = alice.clone();
+        after_commit(&store, answer, async move {
+            // As a deletion that has looked for documents before.
+            let which = Predicate::of(&principal).is("name", "notes");
+            other.inner.collections.delete(&which).await.unwrap();
+        });
+        let inside = DocumentDraft {
+            collection: notes,
+            ..draft("file:///a", "one")
+        };
+        let refused = store.put_documents(&alice, vec![inside]).await.unwrap_err();
+        assert!(
+            matches!(refused, StoreError::NotFound { what: "collection", .. }),
+            "{answer:?}: {refused}"
+        );
+        assert!(versions(&store, &alice).await.is_empty(), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_identifier_that_two_were_given_at_once_is_given_up_by_one() {
+    for answer in [Outcome::Done, Outcome::Unknown] {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, other) = (open_shared(folder.path()).await, open_shared(folder.path()).await);
+        let (alice, bob) = alice_and_bob();
+        let ours = exported("file:///a", Uuid::now_v7());
+        let twin = Change::new(None, ours.clone(), now());
+        let (id, row) = (twin.new.document.id, document_row(&bob, &twin.new).unwrap());
+        after_commit(&store, answer, async move {
+            other.inner.documents.append(vec![row]).await.unwrap();
+        });
+        let put = store.put_documents(&alice, vec![ours]).await.unwrap().remove(0);
+        assert!(!put.unchanged && put.document.id != id && put.document.version == 1);
+        assert_eq!(versions(&store, &alice).await, [("file:///a".to_owned(), 1)]);
+        assert_eq!(store.chunks(&alice, put.document.id).await.unwrap().len(), 1);
+        assert_eq!(store.document(&bob, id).await.unwrap(), twin.new.document);
+    }
+}
+
+#[tokio::test]
+async fn an_identifier_that_an_interrupted_put_left_twice_is_given_up_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open_shared(folder.path()).await;
+    let (alice, bob) = alice_and_bob();
+    let ours = exported("file:///a", Uuid::now_v7());
+    let put = store.put_documents(&alice, vec![ours.clone()]).await.unwrap().remove(0);
+    let twin = DocumentRow {
+        document: put.document.clone(),
+        generation: Uuid::now_v7(),
     };
-    assert_eq!(versions().await, [("file:///folder/a".to_owned(), 1)]);
-    // As if it had ended between looking for the watch and storing.
-    let puts = store.put_documents(&alice, drafts).await.unwrap();
-    store.inner.take_back_new(&alice, &puts).await.unwrap();
-    assert_eq!(versions().await, [("file:///folder/a".to_owned(), 2)]);
-    assert_eq!(store.verify().await.unwrap().problems, Vec::<String>::new());
+    let row = document_row(&bob, &twin).unwrap();
+    store.inner.documents.append(vec![row]).await.unwrap();
+    let again = store.put_documents(&alice, vec![ours.clone()]).await.unwrap().remove(0);
+    assert!(!again.unchanged && again.document.id != put.document.id);
+    let again = store.put_documents(&alice, vec![ours]).await.unwrap().remove(0);
+    assert!(again.unchanged, "now it is its own");
 }

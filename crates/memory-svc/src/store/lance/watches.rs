@@ -57,21 +57,16 @@ impl Inner {
     }
 
     /// Puts documents of a watched folder. Of a store with one owner watching does not end meanwhile, for that is a write. In
-    /// another process it may: whoever ends it deletes what there is afterwards, and what came still later is deleted here.
+    /// another process it may: whoever ends it deletes what there is afterwards, and what came still later goes once it was put
+    /// ([`super::settle`]).
     pub(super) async fn put_watched(&self, watch: &Watch, drafts: Vec<DocumentDraft>) -> Result<Vec<Put>, StoreError> {
         let _writing = self.writing.lock().await;
         self.ensure_watched(watch).await?;
-        let puts = self.put_locked(&watch.principal, drafts).await?;
-        if self.shared.is_none() {
-            return Ok(puts);
+        if self.shared.is_some() {
+            self.put_shared(&watch.principal, drafts, Some(watch)).await
+        } else {
+            self.put_locked(&watch.principal, drafts).await
         }
-        let Err(gone) = self.ensure_watched(watch).await else {
-            return Ok(puts);
-        };
-        if matches!(gone, StoreError::NotFound { .. }) {
-            self.take_back_new(&watch.principal, &puts).await?;
-        }
-        Err(gone)
     }
 
     /// Refuses a folder that is not watched, in the store's newest state.
@@ -88,22 +83,6 @@ impl Inner {
                 name: watch.id.to_string(),
             }),
         }
-    }
-
-    /// Deletes those of the documents just put that took no other's place. What did was there when watching ended, and whoever
-    /// ended it may have wanted to keep it.
-    pub(super) async fn take_back_new(&self, principal: &Principal, puts: &[Put]) -> Result<(), StoreError> {
-        let new = puts.iter().filter(|put| !put.unchanged && put.document.version == 1);
-        let ids: Vec<String> = new.map(|put| put.document.id.to_string()).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        self.follow().await?;
-        let there = self.document_rows(&Predicate::of(principal).any_of("id", ids)).await?;
-        // Without those that somebody else put another version in place of.
-        let new = there.iter().filter(|row| row.document.version == 1);
-        let generations: Vec<Uuid> = new.map(|row| row.generation).collect();
-        self.take_back(&generations).await
     }
 
     pub(super) async fn remove_watch(&self, principal: &Principal, id: Uuid) -> Result<(), StoreError> {
