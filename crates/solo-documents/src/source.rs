@@ -180,6 +180,8 @@ fn definitions(text: &str, language: Language, tree: &Tree) -> Result<Vec<Defini
                     Some(_) if found.len() == MAX_DEFINITIONS => return Err(Without::TooMany),
                     Some(definition) => {
                         found.push(definition);
+                        // A wrapper around it began before it: what follows in there does not begin with that.
+                        lead = None;
                         around.push(bytes.end);
                         matches!(role, Role::Outer(_)) && level < MAX_LEVEL
                     }

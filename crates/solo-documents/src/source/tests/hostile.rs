@@ -87,9 +87,26 @@ fn titles_are_short_lines() {
     assert_eq!(headings[0].title.chars().count(), MAX_TITLE_CHARS);
 }
 
+#[test]
+fn a_definition_inside_what_leads_to_another_comes_before_it() {
+    let program = "template <class T = struct X { int a; }> void g() {}\n";
+    let headings = outline(program, Language::Cpp, PATIENCE).unwrap();
+    let found: Vec<(&str, usize)> = headings
+        .iter()
+        .map(|heading| (heading.title.as_str(), heading.span.start))
+        .collect();
+    assert_eq!(found, [("struct X", 20), ("g()", 41)]);
+    let mut above = 0;
+    for Heading { span, .. } in headings {
+        assert!(above <= span.start, "{span:?} after {above}");
+        assert!(program.get(span.clone()).is_some(), "{span:?}");
+        above = span.end;
+    }
+}
+
 /// What programs are made of; `~` stands for a line break.
-const PARTS: &str = r##"fn a|impl T for |struct S|class C|def f(self):|function g|func (r *R) h|namespace n|template <class T>|void k|
-typedef struct|export default |const x = |=> |type X |mod m |@decorator|#[attribute]|interface I |if x:|return|{|}|(|)|[|]|<|>|
+const PARTS: &str = r##"fn a|impl T for |struct S|class C|def f(self):|function g|func (r *R) h|namespace n|template <class T>|
+template <class T = struct S {|void k|typedef struct|export default |const x = |=> |type X |mod m |@decorator|#[attribute]|interface I |if x:|return|{|}|(|)|[|]|<|>|
 ;|:|,|"|'|`|()|{}|~|~    |~~| |// c~|# c~|/* c */|/// ä~|/*|"""|#endif~|\~|r#"|一|x"##;
 
 /// Parts of programs in any order.
