@@ -73,6 +73,29 @@ fn what_takes_too_much_is_read_without_an_outline_and_that_is_said() {
 }
 
 #[test]
+fn a_comment_far_from_everything_is_looked_at_once() {
+    let program = format!(
+        "// c\n{}x = {{\n{}}};\nfunction f() {{}}\n",
+        "\n".repeat(500_000),
+        "a:1,".repeat(125_000)
+    );
+    // Looking at the blank lines for each property takes minutes.
+    let headings = outline(&program, Language::JavaScript, Duration::from_secs(60)).unwrap();
+    let titles: Vec<&str> = headings.iter().map(|heading| heading.title.as_str()).collect();
+    assert_eq!(titles, ["function f"]);
+}
+
+#[test]
+fn looking_for_definitions_takes_no_longer_than_is_allowed() {
+    // Too short for its grammar to ask how long it may take.
+    let program = "fn a() {}\n";
+    let (language, now) = (Language::Rust, Instant::now());
+    let tree = parse(program, language, now + PATIENCE).unwrap();
+    let found = definitions(program, language, &tree, now);
+    assert_eq!(found.err(), Some(Without::TooSlow));
+}
+
+#[test]
 fn titles_are_short_lines() {
     let program = format!(
         "impl Open for (\n    {}u8\n) {{\n    fn open() {{}}\n}}\n",
