@@ -214,10 +214,13 @@ fn definition(text: &str, node: Node, start: usize, commented: bool, level: u8, 
     let start = line_start(text, start)?;
     text.get(start..node.end_byte())?;
     // A comment is more than a heading.
-    let body = node.child_by_field_name("body").filter(|_| !commented);
+    let head = match node.child_by_field_name("body").filter(|_| !commented) {
+        Some(body) => head_end(text, body.start_byte())?.min(node.end_byte()),
+        None => start,
+    };
     Some(Definition {
         span: start..node.end_byte(),
-        head: body.map_or(start, |body| head_end(text, body.start_byte()).min(node.end_byte())),
+        head,
         level,
         title: one_line(title, MAX_TITLE_CHARS),
     })
@@ -236,14 +239,13 @@ fn line_start(text: &str, position: usize) -> Option<usize> {
 }
 
 /// Where a heading ends whose body begins at `body`: after the bracket that opens it, and after the line where that ends it.
-fn head_end(text: &str, body: usize) -> usize {
-    let Some(rest) = text.get(body..) else {
-        return body;
-    };
+/// `None`: no text begins there.
+fn head_end(text: &str, body: usize) -> Option<usize> {
+    let rest = text.get(body..)?;
     let inside = rest.strip_prefix('{').unwrap_or(rest);
     let next = inside.trim_start_matches([' ', '\t', '\r']);
     let inside = next.strip_prefix('\n').unwrap_or(inside);
-    text.len() - inside.len()
+    Some(text.len() - inside.len())
 }
 
 /// Definitions as headings, and where they end.

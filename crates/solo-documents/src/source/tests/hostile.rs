@@ -96,6 +96,13 @@ fn looking_for_definitions_takes_no_longer_than_is_allowed() {
 }
 
 #[test]
+fn a_heading_ends_where_a_character_begins() {
+    assert_eq!(head_end("f() {\n  ä", 4), Some(6));
+    assert_eq!(head_end("f() ä", 4), Some(4));
+    assert_eq!(head_end("f() ä", 5), None, "the middle of a character");
+}
+
+#[test]
 fn titles_are_short_lines() {
     let program = format!(
         "impl Open for (\n    {}u8\n) {{\n    fn open() {{}}\n}}\n",
