@@ -17,7 +17,6 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use solo_documents::shorten;
 use zip::read::read_zipfile_from_stream;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -235,6 +234,15 @@ fn read_lines<T: DeserializeOwned>(
 
 fn foreign(problem: &str) -> SnapshotError {
     SnapshotError::Foreign(problem.to_owned())
+}
+
+/// What a file says, so that it can be shown in a message: escaped, and no longer than 80 characters.
+fn shorten(text: &str) -> String {
+    let mut shown: String = text.escape_debug().take(80).collect();
+    if text.escape_debug().nth(80).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// `problem` may quote the file, as long as a line is.

@@ -198,6 +198,13 @@ fn what_is_quoted_of_a_damaged_line_is_short() {
 }
 
 #[test]
+fn what_is_shown_of_a_file_is_escaped_and_short() {
+    assert_eq!(shorten("a\u{7}b"), "a\\u{7}b");
+    assert_eq!(shorten(&"ä".repeat(80)), "ä".repeat(80));
+    assert_eq!(shorten(&"ä".repeat(81)), format!("{}…", "ä".repeat(80)));
+}
+
+#[test]
 fn a_file_that_was_cut_off_gives_what_was_before() {
     let mut records = vec![manifest()];
     for _ in 0..200 {
