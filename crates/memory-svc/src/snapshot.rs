@@ -17,6 +17,9 @@ const MADE_BY: &str = concat!("memory-svc ", env!("CARGO_PKG_VERSION"));
 const MAX_LABEL_BYTES: usize = 4096;
 /// Largest metadata of a document, in bytes of JSON: what it came with and what taking it in added.
 const MAX_METADATA_BYTES: usize = 1 << 20;
+/// Most that the pieces of a document take in memory, for each byte of the longest text. Most take five, those of the largest
+/// models fifteen.
+const PIECES_SHARE: usize = 16;
 /// Deepest metadata: protocol buffers nest two messages for each level, and decoders stop at a hundred.
 const MAX_METADATA_DEPTH: usize = 30;
 
@@ -134,11 +137,84 @@ impl From<Document> for DocumentRecord {
     }
 }
 
-/// A document, ready to be stored but for vectors of another model.
-///
-/// # Errors
-/// What a request would be refused for, and pieces that are not the whole of a text.
-pub fn document(record: DocumentRecord, pieces: Vec<PieceRecord>) -> Result<DocumentDraft, Error> {
+/// A document whose pieces are coming. Each is checked before it is kept: a short file may have any number of them.
+pub struct Arriving {
+    record: DocumentRecord,
+    pieces: Vec<PieceRecord>,
+    text_bytes: usize,
+    bytes: usize,
+}
+
+impl Arriving {
+    /// Without its pieces.
+    pub fn new(record: DocumentRecord) -> Self {
+        Self {
+            record,
+            pieces: Vec::new(),
+            text_bytes: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Takes the next piece of a text of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// A piece that does not follow the one before, or has too long a heading; a document that is too long.
+    pub fn add(&mut self, piece: PieceRecord, limit: usize) -> Result<(), Error> {
+        check_label(&piece.heading, "heading")?;
+        if !piece.follows(self.pieces.last()) {
+            let message = format!(
+                "piece {} of {} does not stand where it says",
+                self.pieces.len(),
+                shorten(&self.record.uri)
+            );
+            return Err(Error::invalid("pieces", "BAD_PIECES", message));
+        }
+        self.text_bytes += piece.text.len();
+        self.bytes += size_of::<PieceRecord>() + piece.text.len() + piece.heading.len() + size_of_val(&*piece.vector.0);
+        // Neighbours overlap by half of themselves at most.
+        if self.text_bytes / 2 > limit {
+            let message =
+                format!("a document's text is longer than {limit} bytes; raise memory.extract.max_text_bytes");
+            return Err(Error::invalid("data", "TEXT_TOO_LONG", message));
+        }
+        if self.bytes / PIECES_SHARE > limit {
+            let message = format!(
+                "a document's pieces take more than {PIECES_SHARE} times {limit} bytes; raise memory.extract.max_text_bytes"
+            );
+            return Err(Error::invalid("data", "TEXT_TOO_LONG", message));
+        }
+        self.pieces.push(piece);
+        Ok(())
+    }
+
+    /// True when none of its pieces is missing.
+    pub fn is_whole(&self) -> bool {
+        self.pieces.len() >= self.record.pieces as usize
+    }
+
+    /// What its pieces take in memory, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// That pieces are missing and none comes.
+    pub fn unfinished(&self) -> Error {
+        let message = format!("a document has {} pieces of {}", self.pieces.len(), self.record.pieces);
+        Error::invalid("data", "BAD_SNAPSHOT", message)
+    }
+
+    /// The document, ready to be stored but for vectors of another model.
+    ///
+    /// # Errors
+    /// What a request would be refused for, and pieces that are missing.
+    pub fn draft(self) -> Result<DocumentDraft, Error> {
+        let Self { record, pieces, .. } = self;
+        draft(record, pieces)
+    }
+}
+
+fn draft(record: DocumentRecord, pieces: Vec<PieceRecord>) -> Result<DocumentDraft, Error> {
     let uri = DocumentUri::new(&record.uri, "uri")?;
     for (label, field) in [(&record.title, "title"), (&record.media_type, "media_type")] {
         check_label(label, field)?;
@@ -158,15 +234,6 @@ pub fn document(record: DocumentRecord, pieces: Vec<PieceRecord>) -> Result<Docu
             record.pieces
         );
         return Err(Error::invalid("pieces", "BAD_PIECES", message));
-    }
-    let mut before: Option<&PieceRecord> = None;
-    for (index, piece) in pieces.iter().enumerate() {
-        check_label(&piece.heading, "heading")?;
-        if !piece.follows(before) {
-            let message = format!("piece {index} of {} does not stand where it says", shorten(&record.uri));
-            return Err(Error::invalid("pieces", "BAD_PIECES", message));
-        }
-        before = Some(piece);
     }
     let chunk = |piece: PieceRecord| ChunkDraft {
         span: piece.start..piece.end,
@@ -259,6 +326,57 @@ mod tests {
             text: text.to_owned(),
             vector: Vector(vec![1.0, -0.5]),
         }
+    }
+
+    fn document(record: DocumentRecord, pieces: Vec<PieceRecord>) -> Result<DocumentDraft, Error> {
+        let mut arriving = Arriving::new(record);
+        for piece in pieces {
+            arriving.add(piece, 1000)?;
+        }
+        arriving.draft()
+    }
+
+    /// How many pieces are taken, none longer than `limit` bytes together with those before, and why no more are.
+    fn taken(pieces: impl Iterator<Item = PieceRecord>, limit: usize) -> (usize, String) {
+        let mut arriving = Arriving::new(record());
+        for (index, piece) in pieces.enumerate() {
+            if let Err(error) = arriving.add(piece, limit) {
+                assert_eq!(arriving.pieces.len(), index, "what is refused is not kept");
+                return (index, error.to_string());
+            }
+        }
+        (arriving.pieces.len(), String::new())
+    }
+
+    #[test]
+    fn a_piece_is_checked_before_the_next_comes() {
+        let (count, told) = taken([piece(0, "twelve"), piece(7, "bytes")].into_iter(), 1000);
+        assert!(count == 1 && told.contains("piece 1 of file:///a.txt"), "{told}");
+        let mut headed = piece(6, " bytes");
+        headed.heading = "h".repeat(MAX_LABEL_BYTES + 1);
+        let (count, told) = taken([piece(0, "twelve"), headed].into_iter(), 1000);
+        assert!(count == 1 && told.contains("the heading has 4097 bytes"), "{told}");
+    }
+
+    #[test]
+    fn a_document_takes_no_more_memory_than_is_allowed() {
+        let (count, told) = taken((0..).map(|index| piece(index * 100, &"x".repeat(100))), 1000);
+        assert!(count == 20 && told.contains("longer than 1000 bytes"), "{count} {told}");
+        // What has no text takes room, too.
+        let (count, told) = taken((0..).map(|_| piece(0, "")), 1000);
+        assert!(count < 200 && told.contains("16 times 1000 bytes"), "{count} {told}");
+        let headed = (0..).map(|_| PieceRecord {
+            heading: "h".repeat(MAX_LABEL_BYTES),
+            ..piece(0, "")
+        });
+        let (count, told) = taken(headed, 1000);
+        assert!(count == 3 && told.contains("16 times 1000 bytes"), "{count} {told}");
+        let wide = (0..).map(|_| PieceRecord {
+            vector: Vector(vec![1.0; 1024]),
+            ..piece(0, "")
+        });
+        let (count, told) = taken(wide, 1000);
+        assert!(count == 3 && told.contains("16 times 1000 bytes"), "{count} {told}");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use language::Role;
 
 /// Longest program that is parsed, in bytes. A tree takes 25 bytes for each, and 650 where somebody wants it to be large.
 const MAX_BYTES: usize = 1 << 20;
-/// Longest that it is parsed. Most take milliseconds; unclosed raw strings of Rust take minutes.
+/// Longest that its definitions are looked for. Most take milliseconds; unclosed raw strings of Rust take minutes.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Most definitions of a program.
 const MAX_DEFINITIONS: usize = 10_000;
@@ -70,12 +70,13 @@ pub(super) fn extract(text: String, language: Option<Language>) -> Extracted {
 }
 
 fn outline(text: &str, language: Language, patience: Duration) -> Result<Vec<Heading>, Without> {
-    let tree = parse(text, language, patience)?;
-    let definitions = definitions(text, language, &tree)?;
+    let deadline = Instant::now() + patience;
+    let tree = parse(text, language, deadline)?;
+    let definitions = definitions(text, language, &tree, deadline)?;
     Ok(headings(text, definitions))
 }
 
-fn parse(text: &str, language: Language, patience: Duration) -> Result<Tree, Without> {
+fn parse(text: &str, language: Language, deadline: Instant) -> Result<Tree, Without> {
     if text.len() > MAX_BYTES {
         return Err(Without::TooLong);
     }
@@ -83,9 +84,8 @@ fn parse(text: &str, language: Language, patience: Duration) -> Result<Tree, Wit
     parser
         .set_language(&language.grammar())
         .map_err(|_| Without::NoGrammar)?;
-    let started = Instant::now();
     let mut progress = |_: &ParseState| {
-        if started.elapsed() > patience {
+        if Instant::now() >= deadline {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -132,7 +132,7 @@ impl Lead {
 
 /// The definitions of a program, in order, outer ones first. Walks without recursion: a tree may be as deep as a program is
 /// long.
-fn definitions(text: &str, language: Language, tree: &Tree) -> Result<Vec<Definition>, Without> {
+fn definitions(text: &str, language: Language, tree: &Tree, deadline: Instant) -> Result<Vec<Definition>, Without> {
     let mut found: Vec<Definition> = Vec::new();
     // Ends of the definitions around the node.
     let mut around: Vec<usize> = Vec::new();
@@ -140,12 +140,20 @@ fn definitions(text: &str, language: Language, tree: &Tree) -> Result<Vec<Defini
     let mut cursor = tree.walk();
     let mut depth = 0;
     loop {
+        if Instant::now() >= deadline {
+            return Err(Without::TooSlow);
+        }
         let node = cursor.node();
         let bytes = node.byte_range();
         let role = language.role(node);
         let before = match role {
             Role::Other => None,
-            _ => lead.take_if(|lead| lead.leads_to(text, bytes.start, depth)),
+            _ => {
+                let before = lead.take_if(|lead| lead.leads_to(text, bytes.start, depth));
+                // What stands too far from this node stands further from those after it.
+                lead = lead.filter(|lead| lead.inside.is_some());
+                before
+            }
         };
         let start = before.as_ref().map_or(bytes.start, |before| before.span.start);
         let commented = before.as_ref().is_some_and(|before| before.commented);
@@ -180,6 +188,8 @@ fn definitions(text: &str, language: Language, tree: &Tree) -> Result<Vec<Defini
                     Some(_) if found.len() == MAX_DEFINITIONS => return Err(Without::TooMany),
                     Some(definition) => {
                         found.push(definition);
+                        // A wrapper around it began before it: what follows in there does not begin with that.
+                        lead = None;
                         around.push(bytes.end);
                         matches!(role, Role::Outer(_)) && level < MAX_LEVEL
                     }
@@ -204,10 +214,13 @@ fn definition(text: &str, node: Node, start: usize, commented: bool, level: u8, 
     let start = line_start(text, start)?;
     text.get(start..node.end_byte())?;
     // A comment is more than a heading.
-    let body = node.child_by_field_name("body").filter(|_| !commented);
+    let head = match node.child_by_field_name("body").filter(|_| !commented) {
+        Some(body) => head_end(text, body.start_byte())?.min(node.end_byte()),
+        None => start,
+    };
     Some(Definition {
         span: start..node.end_byte(),
-        head: body.map_or(start, |body| head_end(text, body.start_byte()).min(node.end_byte())),
+        head,
         level,
         title: one_line(title, MAX_TITLE_CHARS),
     })
@@ -226,14 +239,13 @@ fn line_start(text: &str, position: usize) -> Option<usize> {
 }
 
 /// Where a heading ends whose body begins at `body`: after the bracket that opens it, and after the line where that ends it.
-fn head_end(text: &str, body: usize) -> usize {
-    let Some(rest) = text.get(body..) else {
-        return body;
-    };
+/// `None`: no text begins there.
+fn head_end(text: &str, body: usize) -> Option<usize> {
+    let rest = text.get(body..)?;
     let inside = rest.strip_prefix('{').unwrap_or(rest);
     let next = inside.trim_start_matches([' ', '\t', '\r']);
     let inside = next.strip_prefix('\n').unwrap_or(inside);
-    text.len() - inside.len()
+    Some(text.len() - inside.len())
 }
 
 /// Definitions as headings, and where they end.

@@ -8,7 +8,7 @@
 //! | `documents.jsonl` | a document ([`DocumentRecord`]), or a piece of the one before ([`PieceRecord`]) |
 //!
 //! Times are RFC 3339 in UTC, vectors base64 of little-endian f32. A file may come from anywhere: it is read from its beginning
-//! on, in this order, each line has a longest length, and the archive's own directory at its end, which may be of any size, is
+//! on, each entry once at most and in this order, each line has a longest length, and the archive's own directory at its end, which may be of any size, is
 //! not looked at. What the lines say is for whoever takes them in to check, like a request.
 
 mod records;
@@ -17,7 +17,6 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use solo_documents::shorten;
 use zip::read::read_zipfile_from_stream;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -28,6 +27,8 @@ const MANIFEST: &str = "manifest.json";
 const COLLECTIONS: &str = "collections.jsonl";
 const FACTS: &str = "facts.jsonl";
 const DOCUMENTS: &str = "documents.jsonl";
+/// All of them, in their order.
+const ENTRIES: [&str; 4] = [MANIFEST, COLLECTIONS, FACTS, DOCUMENTS];
 /// Longest line of what is not a piece, in bytes.
 const SHORT_LINE: u64 = 2 << 20;
 /// How a line of a piece begins: no other may be longer than [`SHORT_LINE`].
@@ -152,6 +153,8 @@ impl<W: Write + Seek> Writer<W> {
 pub fn read(file: impl Read, longest_piece: u64, mut take: impl FnMut(Record) -> bool) -> Result<(), SnapshotError> {
     let mut file = BufReader::new(file);
     let mut known = false;
+    // First of `ENTRIES` that may come.
+    let mut next = 0;
     loop {
         let entry = match read_zipfile_from_stream(&mut file) {
             Ok(Some(entry)) => entry,
@@ -162,18 +165,26 @@ pub fn read(file: impl Read, longest_piece: u64, mut take: impl FnMut(Record) ->
         };
         let name = entry.name().to_owned();
         let lines = BufReader::new(entry);
+        let place = ENTRIES.iter().position(|entry| *entry == name);
+        if !known && place != Some(0) {
+            let problem = format!("it begins with {} instead of {MANIFEST}", shorten(&name));
+            return Err(foreign(&problem));
+        }
+        if let Some(place) = place {
+            if place < next {
+                return Err(foreign(&format!("{name} stands twice in it, or too late")));
+            }
+            next = place + 1;
+        }
         let more = match name.as_str() {
-            MANIFEST if !known => read_lines(lines, MANIFEST, SHORT_LINE, |manifest: Manifest| {
+            MANIFEST => read_lines(lines, MANIFEST, SHORT_LINE, |manifest: Manifest| {
+                if known {
+                    return Err(damaged(MANIFEST, 2, "it has one line"));
+                }
                 manifest.check()?;
                 known = true;
                 Ok(take(Record::Manifest(manifest)))
             })?,
-            _ if !known => {
-                return Err(foreign(&format!(
-                    "it begins with {} instead of {MANIFEST}",
-                    shorten(&name)
-                )));
-            }
             COLLECTIONS => read_lines(lines, COLLECTIONS, SHORT_LINE, |it| Ok(take(Record::Collection(it))))?,
             FACTS => read_lines(lines, FACTS, SHORT_LINE, |it| Ok(take(Record::Fact(it))))?,
             DOCUMENTS => read_lines(lines, DOCUMENTS, longest_piece, |line| {
@@ -223,6 +234,15 @@ fn read_lines<T: DeserializeOwned>(
 
 fn foreign(problem: &str) -> SnapshotError {
     SnapshotError::Foreign(problem.to_owned())
+}
+
+/// What a file says, so that it can be shown in a message: escaped, and no longer than 80 characters.
+fn shorten(text: &str) -> String {
+    let mut shown: String = text.escape_debug().take(80).collect();
+    if text.escape_debug().nth(80).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// `problem` may quote the file, as long as a line is.

@@ -5,10 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use solo_documents::shorten;
 use uuid::Uuid;
 
-use super::SnapshotError;
+use super::{SnapshotError, shorten};
 
 /// What the file calls itself.
 const FORMAT: &str = "solo-memory";

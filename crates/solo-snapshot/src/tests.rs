@@ -53,9 +53,15 @@ fn read_all(file: &[u8], longest: u64) -> (Vec<Record>, Result<(), SnapshotError
 
 /// An archive with one entry.
 fn archive(entry: &str, content: &str) -> Vec<u8> {
+    archive_of(&[(entry, content)])
+}
+
+fn archive_of(entries: &[(&str, &str)]) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    zip.start_file(entry, SimpleFileOptions::default()).unwrap();
-    zip.write_all(content.as_bytes()).unwrap();
+    for (entry, content) in entries {
+        zip.start_file(*entry, SimpleFileOptions::default()).unwrap();
+        zip.write_all(content.as_bytes()).unwrap();
+    }
     zip.finish().unwrap().into_inner()
 }
 
@@ -107,6 +113,58 @@ fn what_is_no_exported_memory_says_so() {
 }
 
 #[test]
+fn entries_come_once_and_in_order_and_the_manifest_has_one_line() {
+    let record = json!({
+        "format": "solo-memory", "version": 1, "made_by": "", "created_at": "2026-01-02T03:04:05Z",
+        "model": "m", "dimension": 2, "documents": 0,
+    });
+    let line = format!("{record}\n");
+    let manifest = ("manifest.json", line.as_str());
+    let collection = ("collections.jsonl", "{\"name\":\"a\",\"description\":\"\"}\n");
+    let (facts, documents) = (("facts.jsonl", ""), ("documents.jsonl", ""));
+    let lines = line.repeat(2);
+    for (entries, taken, wanted) in [
+        (vec![manifest, collection, facts, documents], 2, ""),
+        (vec![manifest, documents], 1, ""),
+        (
+            vec![manifest, facts, collection],
+            1,
+            "collections.jsonl stands twice in it, or too late",
+        ),
+        (
+            vec![manifest, collection, documents, facts],
+            2,
+            "facts.jsonl stands twice in it, or too late",
+        ),
+        (
+            vec![("manifest.json", lines.as_str())],
+            1,
+            "manifest.json, line 2: it has one line",
+        ),
+        (vec![manifest, ("other.txt", "")], 1, "it has other.txt"),
+    ] {
+        let (records, done) = read_all(&archive_of(&entries), 1 << 20);
+        let told = done.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains(wanted) && told.is_empty() == wanted.is_empty(), "{told}");
+        assert_eq!(records.len(), taken, "{told}");
+    }
+    // No writer puts an entry in twice: an archive without its directory, and the entries of another.
+    for (first, second) in [
+        (vec![manifest, collection], vec![collection]),
+        (vec![manifest], vec![manifest]),
+    ] {
+        let mut file = archive_of(&first);
+        let directory = file.windows(4).position(|bytes| bytes == b"PK\x01\x02").unwrap();
+        file.truncate(directory);
+        file.extend(archive_of(&second));
+        let (records, done) = read_all(&file, 1 << 20);
+        let told = done.unwrap_err().to_string();
+        assert!(told.contains("stands twice in it, or too late"), "{told}");
+        assert_eq!(records.len(), first.len(), "{told}");
+    }
+}
+
+#[test]
 fn a_line_has_a_longest_length() {
     let long = Record::Piece(piece(0, &"x".repeat(5000)));
     let file = written(&[manifest(), Record::Document(Box::new(document())), long]);
@@ -137,6 +195,13 @@ fn what_is_quoted_of_a_damaged_line_is_short() {
     let told = done.unwrap_err().to_string();
     assert!(told.contains("manifest.json, line 1: invalid type"), "{told}");
     assert!(told.len() < 200 && !told.contains(char::is_control), "{told:?}");
+}
+
+#[test]
+fn what_is_shown_of_a_file_is_escaped_and_short() {
+    assert_eq!(shorten("a\u{7}b"), "a\\u{7}b");
+    assert_eq!(shorten(&"ä".repeat(80)), "ä".repeat(80));
+    assert_eq!(shorten(&"ä".repeat(81)), format!("{}…", "ä".repeat(80)));
 }
 
 #[test]

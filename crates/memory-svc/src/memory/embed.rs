@@ -37,15 +37,21 @@ impl Memory {
 }
 
 /// What is embedded for a piece: its heading path and its text, for a piece from the middle of a section often does not
-/// say what it is about. As many of the innermost headings as there is room for; those inside the piece are not repeated.
+/// say what it is about. As many of the innermost headings as there is room for; those that a piece of Markdown begins with
+/// are not repeated.
 pub(super) fn embedding_text(text: &str, headings: &[&str], room: usize, counter: &dyn TokenCounter) -> String {
     let body = text.trim();
     let mut left = room.saturating_sub(counter.count(body));
     let mut prefix: Vec<&str> = Vec::new();
+    let inside: Vec<&str> = body
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map_while(markdown_heading)
+        .collect();
     let missing = headings
         .iter()
         .rev()
-        .filter(|heading| !body.starts_with('#') || !body.contains(**heading));
+        .filter(|heading| !inside.iter().any(|inside| inside.contains(**heading)));
     for heading in missing {
         // One for the separator.
         let cost = counter.count(heading) + 1;
@@ -61,6 +67,13 @@ pub(super) fn embedding_text(text: &str, headings: &[&str], room: usize, counter
     } else {
         format!("{}\n{body}", prefix.join(HEADING_SEPARATOR))
     }
+}
+
+/// What stands after the `#` of a heading; `None`: the line is none. `#include` and `#[derive]` are none.
+fn markdown_heading(line: &str) -> Option<&str> {
+    let marked = line.trim_start();
+    let title = marked.trim_start_matches('#');
+    (title.len() < marked.len() && title.starts_with([' ', '\t'])).then_some(title)
 }
 
 #[cfg(test)]
@@ -90,6 +103,23 @@ mod tests {
         assert_eq!(
             embedding_text(text, &["The Garden", "Beans"], 20, &Words),
             "The Garden\n## Beans\nLeave them."
+        );
+    }
+
+    #[test]
+    fn a_heading_of_which_a_piece_only_speaks_is_not_inside_it() {
+        let embedded = |text| embedding_text(text, &["impl Store", "fn open"], 20, &Words);
+        for text in [
+            "#[derive(Debug)] // fn open of impl Store",
+            "#include <open.h> // fn open\nimpl Store",
+            "# Opens it.\nfn open() {} // impl Store",
+        ] {
+            assert_eq!(embedded(text), format!("impl Store › fn open\n{text}"));
+        }
+        let text = "# The Garden\n\n## Beans\nPeas are beside them.";
+        assert_eq!(
+            embedding_text(text, &["The Garden", "Beans", "Peas"], 20, &Words),
+            format!("Peas\n{text}")
         );
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::mem;
 
-use solo_snapshot::{DocumentRecord, PieceRecord, Record};
+use solo_snapshot::{PieceRecord, Record};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::exchange::{AHEAD, Exchanged, joined};
-use super::search::checked_vector;
+use super::search::{check_dimension, checked_vector};
 use super::{Current, Memory};
 use crate::content::Content;
 use crate::document::DocumentDraft;
@@ -16,15 +16,21 @@ use crate::embedding::{Embeddings, Identity};
 use crate::error::Error;
 use crate::fact::FactVersion;
 use crate::names::{CollectionName, Principal};
-use crate::snapshot;
+use crate::snapshot::{self, Arriving};
 use crate::store::StoreError;
 
 /// Documents that are stored in one step.
 const DOCUMENTS: usize = 64;
 /// Pieces of documents that are stored in one step, about.
 const PIECES: usize = 512;
+/// What the pieces of documents take in memory that are stored in one step, about.
+const PIECES_BYTES: usize = 32 << 20;
 /// Versions of facts that are stored in one step, about: those of one fact are not torn apart.
 const FACTS: usize = 256;
+/// What the versions of facts take in memory that are stored in one step, about.
+const FACTS_BYTES: usize = 8 << 20;
+/// Most that those of one fact take: tens of thousands.
+const HISTORY_BYTES: usize = 64 << 20;
 /// How much longer than its text the line of a piece may be, for what JSON escapes.
 const LINE_SHARE: u64 = 6;
 /// Room in the line of a piece for its vector and heading, in bytes.
@@ -77,11 +83,34 @@ impl Memory {
     }
 }
 
-/// A document whose pieces are still coming.
-struct Open {
-    record: DocumentRecord,
-    pieces: Vec<PieceRecord>,
-    text_bytes: usize,
+/// Versions of facts that wait to be stored.
+#[derive(Default)]
+struct Histories {
+    versions: Vec<FactVersion>,
+    bytes: usize,
+}
+
+impl Histories {
+    /// True when they are to be stored before this version joins them.
+    fn are_full(&self, next: &FactVersion) -> bool {
+        let is_next = self.versions.last().is_some_and(|last| last.fact.id == next.fact.id);
+        !is_next && (self.versions.len() >= FACTS || self.bytes >= FACTS_BYTES)
+    }
+
+    /// Adds a version. Of a fact that has too many none is kept.
+    fn add(&mut self, version: FactVersion) -> Result<(), Error> {
+        let id = version.fact.id;
+        let said = version.fact.text.len() + version.fact.provenance.len();
+        self.bytes += size_of::<FactVersion>() + said + size_of_val(&*version.vector);
+        self.versions.push(version);
+        // Before a fact there is little: its versions are most of this.
+        if self.bytes <= HISTORY_BYTES {
+            return Ok(());
+        }
+        self.versions.retain(|version| version.fact.id != id);
+        let message = format!("the versions of fact {id} take more than {HISTORY_BYTES} bytes");
+        Err(Error::invalid("data", "TOO_MANY_VERSIONS", message))
+    }
 }
 
 /// A file on its way into the store, in groups.
@@ -94,9 +123,11 @@ struct Import<'a> {
     made_by: Option<Identity>,
     /// Facts that hold here: what they say need not be said again.
     said: Option<HashMap<(CollectionName, String), Uuid>>,
-    facts: Vec<FactVersion>,
-    open: Option<Open>,
+    facts: Histories,
+    open: Option<Arriving>,
     documents: Vec<DocumentDraft>,
+    /// What the pieces of those take in memory.
+    pieces_bytes: usize,
     imported: Imported,
 }
 
@@ -109,9 +140,10 @@ impl<'a> Import<'a> {
             total: 0,
             made_by: None,
             said: None,
-            facts: Vec::new(),
+            facts: Histories::default(),
             open: None,
             documents: Vec::new(),
+            pieces_bytes: 0,
             imported: Imported::default(),
         }
     }
@@ -135,11 +167,7 @@ impl<'a> Import<'a> {
             Record::Fact(fact) => self.take_fact(snapshot::fact(*fact)?).await,
             Record::Document(record) => {
                 self.nothing_open()?;
-                self.open = Some(Open {
-                    record: *record,
-                    pieces: Vec::new(),
-                    text_bytes: 0,
-                });
+                self.open = Some(Arriving::new(*record));
                 Ok(())
             }
             Record::Piece(piece) => self.take_piece(piece).await,
@@ -148,9 +176,10 @@ impl<'a> Import<'a> {
 
     /// Refuses to go on while pieces of a document are missing.
     fn nothing_open(&self) -> Result<(), Error> {
-        let Some(open) = &self.open else { return Ok(()) };
-        let message = format!("a document has {} pieces of {}", open.pieces.len(), open.record.pieces);
-        Err(Error::invalid("data", "BAD_SNAPSHOT", message))
+        match &self.open {
+            Some(open) => Err(open.unfinished()),
+            None => Ok(()),
+        }
     }
 
     async fn take_piece(&mut self, piece: PieceRecord) -> Result<(), Error> {
@@ -159,44 +188,45 @@ impl<'a> Import<'a> {
             let message = "a piece stands before its document";
             return Err(Error::invalid("data", "BAD_SNAPSHOT", message));
         };
-        open.text_bytes += piece.text.len();
-        // Neighbours overlap by half of themselves at most.
-        if open.text_bytes / 2 > limit {
-            let message =
-                format!("a document's text is longer than {limit} bytes; raise memory.extract.max_text_bytes");
-            return Err(Error::invalid("data", "TEXT_TOO_LONG", message));
+        // Vectors of another model are not looked at later, when they are made anew.
+        if let Some(made_by) = &self.made_by {
+            check_dimension(made_by, &piece.vector.0)?;
         }
-        open.pieces.push(piece);
-        if open.pieces.len() < open.record.pieces as usize {
-            return Ok(());
-        }
-        match self.open.take() {
-            Some(Open { record, pieces, .. }) => self.take_document(snapshot::document(record, pieces)?).await,
+        open.add(piece, limit)?;
+        match self.open.take_if(|open| open.is_whole()) {
+            Some(open) => self.take_document(open).await,
             None => Ok(()),
         }
     }
 
     async fn take_fact(&mut self, version: FactVersion) -> Result<(), Error> {
-        let is_next = self.facts.last().is_some_and(|last| last.fact.id == version.fact.id);
-        if self.facts.len() >= FACTS && !is_next {
+        if let Some(made_by) = &self.made_by {
+            check_dimension(made_by, &version.vector)?;
+        }
+        if self.facts.are_full(&version) {
             self.store_facts().await?;
         }
-        self.facts.push(version);
-        Ok(())
+        self.facts.add(version)
     }
 
-    async fn take_document(&mut self, draft: DocumentDraft) -> Result<(), Error> {
+    async fn take_document(&mut self, document: Arriving) -> Result<(), Error> {
+        let bytes = document.bytes();
+        let draft = document.draft()?;
         let same = |other: &DocumentDraft| other.uri == draft.uri && other.collection == draft.collection;
         let pieces: usize = self.documents.iter().map(|document| document.chunks.len()).sum();
-        if self.documents.len() >= DOCUMENTS || pieces >= PIECES || self.documents.iter().any(same) {
+        let is_full = self.documents.len() >= DOCUMENTS || pieces >= PIECES || self.pieces_bytes >= PIECES_BYTES;
+        if is_full || self.documents.iter().any(same) {
             self.store_documents().await?;
         }
         self.documents.push(draft);
+        self.pieces_bytes += bytes;
         Ok(())
     }
 
     async fn store_facts(&mut self) -> Result<(), Error> {
-        let mut facts = mem::take(&mut self.facts);
+        let Histories {
+            versions: mut facts, ..
+        } = mem::take(&mut self.facts);
         if facts.is_empty() {
             return Ok(());
         }
@@ -215,33 +245,19 @@ impl<'a> Import<'a> {
             .collect();
         facts.retain(|version| !repeats.contains(&version.fact.id));
         // Before writing, which others wait for.
-        self.embed_facts(&current.embeddings, &mut facts).await?;
+        embed_facts(&current.embeddings, self.made_by.as_ref(), &mut facts).await?;
         let made_by = current.embeddings.identity();
         let writing = self.memory.writing().await;
         if writing.embeddings().identity() != made_by {
-            self.made_by = Some(made_by.clone());
-            self.embed_facts(writing.embeddings(), &mut facts).await?;
+            embed_facts(writing.embeddings(), Some(made_by), &mut facts).await?;
         }
         self.imported.facts += writing.store().restore_facts(self.principal, facts).await?;
         Ok(())
     }
 
-    async fn embed_facts(&self, embeddings: &Embeddings, facts: &mut [FactVersion]) -> Result<(), Error> {
-        if self.made_by.as_ref() != Some(embeddings.identity()) {
-            let texts = facts.iter().map(|version| version.fact.text.clone()).collect();
-            let vectors = embeddings.documents(texts, |_| ()).await?;
-            for (version, vector) in facts.iter_mut().zip(vectors) {
-                version.vector = vector;
-            }
-        }
-        for version in facts {
-            version.vector = checked_vector(embeddings.identity(), mem::take(&mut version.vector))?;
-        }
-        Ok(())
-    }
-
     async fn store_documents(&mut self) -> Result<(), Error> {
         let mut documents = mem::take(&mut self.documents);
+        self.pieces_bytes = 0;
         if documents.is_empty() {
             return Ok(());
         }
@@ -297,6 +313,25 @@ impl<'a> Import<'a> {
     }
 }
 
+/// Makes the vectors of facts whose own are another model's: `made_by`.
+async fn embed_facts(
+    embeddings: &Embeddings,
+    made_by: Option<&Identity>,
+    facts: &mut [FactVersion],
+) -> Result<(), Error> {
+    if made_by != Some(embeddings.identity()) {
+        let texts = facts.iter().map(|version| version.fact.text.clone()).collect();
+        let vectors = embeddings.documents(texts, |_| ()).await?;
+        for (version, vector) in facts.iter_mut().zip(vectors) {
+            version.vector = vector;
+        }
+    }
+    for version in facts {
+        version.vector = checked_vector(embeddings.identity(), mem::take(&mut version.vector))?;
+    }
+    Ok(())
+}
+
 /// What the facts that hold say, and which one says it.
 async fn said_by(
     current: &Current,
@@ -307,4 +342,69 @@ async fn said_by(
     Ok(holding
         .map(|FactVersion { fact, .. }| ((fact.collection, fact.text), fact.id))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::fact::Fact;
+
+    /// A version with a vector of `components`.
+    fn version(id: u128, number: u32, components: usize) -> FactVersion {
+        FactVersion {
+            fact: Fact {
+                id: Uuid::from_u128(id),
+                text: "lives in Bern".into(),
+                confidence: 0.9,
+                valid_from: None,
+                valid_to: None,
+                provenance: String::new(),
+                version: number,
+                created_at: Timestamp::UNIX_EPOCH,
+                collection: CollectionName::new("default", "collection").unwrap(),
+            },
+            ended_at: None,
+            vector: vec![0.0; components],
+        }
+    }
+
+    #[test]
+    fn versions_of_a_fact_are_not_torn_apart_but_they_are_not_any_number() {
+        let mut waiting = Histories::default();
+        waiting.add(version(1, 1, 2)).unwrap();
+        // 4 MiB each.
+        let refused = (1..100).find_map(|number| {
+            let version = version(2, number, 1 << 20);
+            assert!(number == 1 || !waiting.are_full(&version));
+            waiting.add(version).err().map(|error| (number, error.to_string()))
+        });
+        let (number, told) = refused.unwrap();
+        assert_eq!(number, 16, "{told}");
+        assert!(
+            told.contains("the versions of fact 00000000-0000-0000-0000-000000000002"),
+            "{told}"
+        );
+        let kept: Vec<u128> = waiting
+            .versions
+            .iter()
+            .map(|version| version.fact.id.as_u128())
+            .collect();
+        assert_eq!(kept, [1], "what was whole before stays");
+    }
+
+    #[test]
+    fn facts_are_stored_before_they_are_many_or_large() {
+        let mut waiting = Histories::default();
+        (0..FACTS).for_each(|index| waiting.add(version(index as u128, 1, 2)).unwrap());
+        assert!(waiting.are_full(&version(FACTS as u128, 1, 2)));
+        assert!(
+            !waiting.are_full(&version(FACTS as u128 - 1, 2, 2)),
+            "it is the last one's"
+        );
+        let mut waiting = Histories::default();
+        (0..2).for_each(|index| waiting.add(version(index, 1, 1 << 20)).unwrap());
+        assert!(waiting.are_full(&version(2, 1, 2)));
+    }
 }

@@ -186,21 +186,24 @@ impl Memory {
 
 /// A vector of this length and direction, of length 1.
 pub(super) fn checked_vector(identity: &Identity, mut vector: Vec<f32>) -> Result<Vec<f32>, Error> {
-    let bad = |reason, message: String| Err(Error::invalid("vector", reason, message));
-    if vector.len() != identity.dimension {
-        let message = format!(
-            "the vector has {} components; vectors of {identity} are wanted",
-            vector.len()
-        );
-        return bad("BAD_DIMENSION", message);
-    }
+    check_dimension(identity, &vector)?;
     let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
     if !length.is_normal() {
-        return bad(
-            "BAD_VECTOR",
-            "the vector has no direction: finite components, not all 0, are wanted".into(),
-        );
+        let message = "the vector has no direction: finite components, not all 0, are wanted";
+        return Err(Error::invalid("vector", "BAD_VECTOR", message));
     }
     vector.iter_mut().for_each(|x| *x /= length);
     Ok(vector)
+}
+
+/// Refuses a vector of another length.
+pub(super) fn check_dimension(identity: &Identity, vector: &[f32]) -> Result<(), Error> {
+    if vector.len() == identity.dimension {
+        return Ok(());
+    }
+    let message = format!(
+        "the vector has {} components; vectors of {identity} are wanted",
+        vector.len()
+    );
+    Err(Error::invalid("vector", "BAD_DIMENSION", message))
 }

@@ -186,22 +186,34 @@ async fn vectors_of_another_model_are_made_anew() {
     let old = start().await;
     fill(&old.client).await;
     let (file, _) = old.client.export().await.unwrap();
-    let file = changed(&file, "manifest.json", |it| it.replace("\"words\"", "\"other\""));
+    let other = changed(&file, "manifest.json", |it| {
+        let mut manifest: serde_json::Value = serde_json::from_str(it).unwrap();
+        manifest["model"] = "other".into();
+        manifest["dimension"] = 1.into();
+        format!("{manifest}\n")
+    });
+    let other = changed(&other, "facts.jsonl", with_short_vectors);
     let new = start().await;
-    let done = new
-        .client
-        .import(&changed(&file, "documents.jsonl", without_vectors))
-        .await
-        .unwrap();
+    // Some vectors are not as long as the manifest says.
+    refused(
+        new.client.import(&other).await,
+        ErrorCode::InvalidArgument,
+        "BAD_DIMENSION",
+    );
+    let other = changed(&other, "documents.jsonl", with_short_vectors);
+    let done = new.client.import(&other).await.unwrap();
     assert!(done.chunks_embedded >= 3, "{done:?}");
     assert_eq!(seen(&new.client).await, seen(&old.client).await);
 }
 
-fn without_vectors(lines: &str) -> String {
+/// Lines with vectors of one component.
+fn with_short_vectors(lines: &str) -> String {
     let line = |line: &str| {
         let mut record: serde_json::Value = serde_json::from_str(line).unwrap();
         if let Some(piece) = record.get_mut("piece") {
             piece["vector"] = "AACAPw==".into();
+        } else if record.get("vector").is_some() {
+            record["vector"] = "AACAPw==".into();
         }
         format!("{record}\n")
     };
@@ -238,12 +250,14 @@ async fn a_damaged_file_is_refused_and_what_was_whole_is_kept() {
         );
         assert_eq!(new.client.documents().await.len(), 1, "the first one is whole");
     }
-    let short = changed(&file, "documents.jsonl", without_vectors);
-    refused(
-        new.client.import(&short).await,
-        ErrorCode::InvalidArgument,
-        "BAD_DIMENSION",
-    );
+    for entry in ["documents.jsonl", "facts.jsonl"] {
+        let short = changed(&file, entry, with_short_vectors);
+        refused(
+            new.client.import(&short).await,
+            ErrorCode::InvalidArgument,
+            "BAD_DIMENSION",
+        );
+    }
     assert_sound(&new.client).await;
     new.client.import(&file).await.unwrap();
     assert_eq!(seen(&new.client).await, seen(&old.client).await);

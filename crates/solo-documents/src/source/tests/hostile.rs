@@ -73,6 +73,36 @@ fn what_takes_too_much_is_read_without_an_outline_and_that_is_said() {
 }
 
 #[test]
+fn a_comment_far_from_everything_is_looked_at_once() {
+    let program = format!(
+        "// c\n{}x = {{\n{}}};\nfunction f() {{}}\n",
+        "\n".repeat(500_000),
+        "a:1,".repeat(125_000)
+    );
+    // Looking at the blank lines for each property takes minutes.
+    let headings = outline(&program, Language::JavaScript, Duration::from_secs(60)).unwrap();
+    let titles: Vec<&str> = headings.iter().map(|heading| heading.title.as_str()).collect();
+    assert_eq!(titles, ["function f"]);
+}
+
+#[test]
+fn looking_for_definitions_takes_no_longer_than_is_allowed() {
+    // Too short for its grammar to ask how long it may take.
+    let program = "fn a() {}\n";
+    let (language, now) = (Language::Rust, Instant::now());
+    let tree = parse(program, language, now + PATIENCE).unwrap();
+    let found = definitions(program, language, &tree, now);
+    assert_eq!(found.err(), Some(Without::TooSlow));
+}
+
+#[test]
+fn a_heading_ends_where_a_character_begins() {
+    assert_eq!(head_end("f() {\n  ä", 4), Some(6));
+    assert_eq!(head_end("f() ä", 4), Some(4));
+    assert_eq!(head_end("f() ä", 5), None, "the middle of a character");
+}
+
+#[test]
 fn titles_are_short_lines() {
     let program = format!(
         "impl Open for (\n    {}u8\n) {{\n    fn open() {{}}\n}}\n",
@@ -87,9 +117,26 @@ fn titles_are_short_lines() {
     assert_eq!(headings[0].title.chars().count(), MAX_TITLE_CHARS);
 }
 
+#[test]
+fn a_definition_inside_what_leads_to_another_comes_before_it() {
+    let program = "template <class T = struct X { int a; }> void g() {}\n";
+    let headings = outline(program, Language::Cpp, PATIENCE).unwrap();
+    let found: Vec<(&str, usize)> = headings
+        .iter()
+        .map(|heading| (heading.title.as_str(), heading.span.start))
+        .collect();
+    assert_eq!(found, [("struct X", 20), ("g()", 41)]);
+    let mut above = 0;
+    for Heading { span, .. } in headings {
+        assert!(above <= span.start, "{span:?} after {above}");
+        assert!(program.get(span.clone()).is_some(), "{span:?}");
+        above = span.end;
+    }
+}
+
 /// What programs are made of; `~` stands for a line break.
-const PARTS: &str = r##"fn a|impl T for |struct S|class C|def f(self):|function g|func (r *R) h|namespace n|template <class T>|void k|
-typedef struct|export default |const x = |=> |type X |mod m |@decorator|#[attribute]|interface I |if x:|return|{|}|(|)|[|]|<|>|
+const PARTS: &str = r##"fn a|impl T for |struct S|class C|def f(self):|function g|func (r *R) h|namespace n|template <class T>|
+template <class T = struct S {|void k|typedef struct|export default |const x = |=> |type X |mod m |@decorator|#[attribute]|interface I |if x:|return|{|}|(|)|[|]|<|>|
 ;|:|,|"|'|`|()|{}|~|~    |~~| |// c~|# c~|/* c */|/// ä~|/*|"""|#endif~|\~|r#"|一|x"##;
 
 /// Parts of programs in any order.
