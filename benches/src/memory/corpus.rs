@@ -62,8 +62,8 @@ pub async fn corpus(megabytes: usize) -> String {
         writeln!(text, "| {taken} | {pieces} | {speed:.0} | {most:.0} | {disk:.0} |").expect("a string");
         eprintln!("{taken} MB of {megabytes}: {most:.0} MiB");
     }
-    let peak = service.peak_mib();
     let milliseconds = searches(&mut service).await;
+    let peak = service.peak_mib();
     let (p50, p99) = (
         percentile(milliseconds.iter().copied(), 0.5),
         percentile(milliseconds.iter().copied(), 0.99),
