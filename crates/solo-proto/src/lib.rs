@@ -1,6 +1,7 @@
 //! Solo's contracts in Rust: messages, clients and server traits, generated from `proto/` and committed.
 //!
 //! No logic lives here. `tests/drift.rs` regenerates everything and compares; `cargo make proto` blesses a change.
+//! `tests/compatibility` holds them to what earlier releases promised, which `releases/` keeps.
 //! One module an area: [`audio`], [`wake`], [`stt`], [`tts`], [`llm`], [`memory`], [`agent`], [`gateway`], [`status`],
 //! [`events`].
 
