@@ -28,7 +28,7 @@ compile() { # LEVEL, then cargo's arguments
     local level="$1"
     shift
     GGML_NATIVE=OFF CFLAGS="${CFLAGS:-} -march=$level" CXXFLAGS="${CXXFLAGS:-} -march=$level" \
-        RUSTFLAGS="-C target-cpu=$level" CARGO_TARGET_DIR="$target/$level" CARGO_PROFILE_RELEASE_LTO=off \
+        RUSTFLAGS="-C target-cpu=$level" SOLO_SMALL=1 CARGO_TARGET_DIR="$target/$level" CARGO_PROFILE_RELEASE_LTO=off \
         cargo build --locked --release "$@"
 }
 

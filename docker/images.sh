@@ -27,6 +27,11 @@ fail() {
 # The Dockerfile, without the stage that compiles: engines without BuildKit make all stages, wanted or not.
 dockerfile() { sed '/^# ── compiled here/,/^# ── compiled by the host/d' docker/service.Dockerfile; }
 
+# espeak-ng is linked by one service alone.
+licences() {
+    [ "$1" = tts-svc ] && echo "(Apache-2.0 OR MIT) AND GPL-3.0-or-later" || echo "Apache-2.0 OR MIT"
+}
+
 # Programs run where the C library is as new as the one that they were linked with, or newer.
 fits() {
     local here there=2.36
@@ -42,12 +47,14 @@ build() {
     # From version 23 on the client has it from a plugin only.
     docker buildx version >/dev/null 2>&1 || [ "$(docker --version | grep -oE '[0-9]+' | head -n1)" -lt 23 ] || buildkit=0
     docker/binaries.sh "$context"
+    docker/notices.sh "$context"
     docker image inspect "$base" >/dev/null 2>&1 || docker pull --quiet "$base" >/dev/null 2>&1 ||
         fail "there is no image $base, and no registry to pull it from" "docker/local-base.sh makes it from Debian's packages"
     for service; do
         # What the client says about itself is of interest only where it fails.
         log=$(dockerfile | DOCKER_BUILDKIT="$buildkit" docker build --file - --tag "solo/$service:$version" \
             --build-arg BINARIES=prebuilt --build-arg SERVICE="$service" --build-arg VERSION="$version" \
+            --build-arg LICENSES="$(licences "$service")" \
             --build-arg REVISION="$(git rev-parse --short HEAD 2>/dev/null || echo unknown)" "$context/$service" 2>&1) || {
             printf '%s\n' "$log" | tail -n 30 >&2
             fail "solo/$service was not built" "what the engine said stands above"

@@ -22,13 +22,15 @@ COPY . .
 # What was compiled stays in a cache apart from the sources: a change of ours does not compile the dependencies again.
 # Without link-time optimisation, which takes memory-svc's linker 40 minutes (Makefile.toml, build-native).
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/target \
-    CARGO_TARGET_DIR=/target CARGO_PROFILE_RELEASE_LTO=off docker/binaries.sh /out
+    CARGO_TARGET_DIR=/target CARGO_PROFILE_RELEASE_LTO=off docker/binaries.sh /out \
+    && docker/notices.sh /out
 
 # ── compiled by the host ─────────────────────────────────────────────────────────────────────────────────────────────
 FROM scratch AS prebuilt
 ARG SERVICE
 LABEL solo.stage=prebuilt
 COPY bin /out/${SERVICE}/bin
+COPY share /out/${SERVICE}/share
 
 # ── what runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 FROM ${BINARIES} AS binaries
@@ -48,21 +50,24 @@ RUN set -eu; \
     if [ -n "$packages" ]; then \
         apt-get update -qq; \
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null; \
-        rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log /usr/share/doc; \
+        rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log; \
+        find /usr/share/doc -type f ! -name copyright -delete; \
     fi; \
     echo 'solo:x:10001:10001:Solo:/data:/usr/sbin/nologin' >>/etc/passwd; \
     echo 'solo:x:10001:' >>/etc/group; \
     install -d -o 10001 -g 10001 /data /models
 COPY --from=binaries /out/${SERVICE}/bin /usr/local/bin
+COPY --from=binaries /out/${SERVICE}/share /usr/local/share
 # It runs here, or the image is not made: a host with a newer libc than the base image's builds what cannot.
 RUN ln -s "${SERVICE}" /usr/local/bin/service && "/usr/local/bin/${SERVICE}" --version
 
+ARG LICENSES="Apache-2.0 OR MIT"
 ARG VERSION=dev
 ARG REVISION=unknown
 LABEL solo.service="${SERVICE}" \
     org.opencontainers.image.title="solo ${SERVICE}" \
     org.opencontainers.image.description="${SERVICE} of Solo, a private voice assistant" \
-    org.opencontainers.image.licenses="Apache-2.0 OR MIT" \
+    org.opencontainers.image.licenses="${LICENSES}" \
     org.opencontainers.image.version="${VERSION}" \
     org.opencontainers.image.revision="${REVISION}"
 ENV HOME=/data SOLO_GLOBAL__DATA_DIR=/data SOLO_GLOBAL__MODELS_DIR=/models

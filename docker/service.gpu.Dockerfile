@@ -33,6 +33,7 @@ RUN apt-get update -qq \
     && echo 'solo:x:10001:10001:Solo:/data:/usr/sbin/nologin' >>/etc/passwd && echo 'solo:x:10001:' >>/etc/group \
     && install -d -o 10001 -g 10001 /data /models
 COPY --from=build /out/llm-svc /usr/local/bin/llm-svc
+COPY LICENSE-APACHE LICENSE-MIT /usr/local/share/doc/solo/
 RUN ln -s llm-svc /usr/local/bin/service
 LABEL solo.service="llm-svc" \
     org.opencontainers.image.title="solo llm-svc" \

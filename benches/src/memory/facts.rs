@@ -85,6 +85,12 @@ impl Learnt {
             } else {
                 self.known += 1;
                 self.doubled += saying.len() - 1;
+                if saying.len() > 1 {
+                    let facts: Vec<&String> = saying.iter().map(|index| &facts[*index]).collect();
+                    let wanted = wanted.join(" ");
+                    self.wrong
+                        .push(format!("twice: {wanted} in {facts:?} of {:?}", dialogue.said));
+                }
             }
             right.extend(saying);
         }

@@ -167,6 +167,7 @@ async fn open(folder: &Path, resident_bytes: u64) -> LanceStore {
         language: "English".into(),
         vectors_from: 20_000,
         resident_bytes,
+        cache_bytes: 512 << 20,
     };
     LanceStore::open(folder, &identity, indexing).await.expect("a store")
 }

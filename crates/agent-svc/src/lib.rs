@@ -45,6 +45,7 @@ pub const DEFINITION: Definition = Definition {
     version: env!("CARGO_PKG_VERSION"),
     defaults: include_str!("../config.toml"),
     grpc_services: &[SERVICE_NAME],
+    environment: &[],
 };
 
 /// Opens the database and offers the service. It serves without llm-svc and memory-svc: turns wait for them.

@@ -57,6 +57,7 @@ pub const DEFINITION: Definition = Definition {
     version: env!("CARGO_PKG_VERSION"),
     defaults: include_str!("../config.toml"),
     grpc_services: &[SERVICE_NAME],
+    environment: &[],
 };
 
 /// Chooses the engine, loads the configured model, warms it up, and offers it.

@@ -187,6 +187,8 @@ pub struct SearchConfig {
     pub fact_half_life_days: u32,
     /// Memory for what searches by meaning find, in megabytes; 0: none.
     pub resident_mb: u64,
+    /// Memory for what searches on the disk read again and again, in megabytes.
+    pub cache_mb: u64,
 }
 
 impl SearchConfig {
@@ -349,6 +351,7 @@ impl Config {
             language: format!("{:?}", self.search.language),
             vectors_from: self.upkeep.index_from,
             resident_bytes: self.search.resident_mb << 20,
+            cache_bytes: self.search.cache_mb << 20,
         }
     }
 

@@ -67,7 +67,17 @@ pub const DEFINITION: Definition = Definition {
     version: env!("CARGO_PKG_VERSION"),
     defaults: include_str!("../config.toml"),
     grpc_services: &[SERVICE_NAME],
+    environment: ENVIRONMENT,
 };
+
+/// What Lance is told, as it cannot be told otherwise.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    // Megabytes of memory in which a part of an index by words is made: of as many parts as that takes. Unasked it is 2 GB, and all
+    // of an index is read and written again where it is one part.
+    ("LANCE_FTS_PARTITION_SIZE", "128"),
+    // At once: unasked as many as half the processors.
+    ("LANCE_FTS_NUM_SHARDS", "1"),
+];
 
 /// The engines that the service is built with, about to be loaded.
 pub struct Engines {

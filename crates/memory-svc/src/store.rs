@@ -168,6 +168,9 @@ pub trait Store: Send + Sync + 'static {
     /// Brings the indexes up to date. Searches are right without, only slower.
     async fn index(&self) -> Result<(), StoreError>;
 
+    /// Brings the indexes by words alone up to date, if there are more than a few rows that they do not know. True: there were.
+    async fn know_new_words(&self) -> Result<bool, StoreError>;
+
     /// Reads what searches need into memory.
     async fn warm(&self) -> Result<(), StoreError>;
 

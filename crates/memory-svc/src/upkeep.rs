@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::config::{RetentionConfig, UpkeepConfig};
 use crate::retention::Limits;
 use crate::store::{Store, StoreError};
-use schedule::{Conflicts, Schedule};
+use schedule::{Conflicts, LATER, Schedule};
 
 /// Wait after a failure (a full disk, say) before trying again.
 const RETRY: Duration = Duration::from_secs(60);
@@ -24,6 +24,7 @@ const RETRY: Duration = Duration::from_secs(60);
 enum Work {
     Compact,
     Index,
+    Words,
     Prune,
     Expire,
 }
@@ -64,6 +65,7 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
     schedule.index_due = warm.is_err();
     schedule.expire_at = Limits::at(rules.retention, Timestamp::now()).map(|_| Instant::now());
     let mut conflicts = Conflicts::default();
+    let mut written = store.backlog();
     loop {
         let much = async {
             backlog
@@ -76,6 +78,12 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
             () = std::future::ready(()), if schedule.index_due => Work::Index,
             () = at(schedule.expire_at) => Work::Expire,
             () = at(schedule.prune_at) => Work::Prune,
+            () = at(schedule.words_at) => Work::Words,
+            // That the store is gone is said below.
+            Ok(()) = written.changed(), if schedule.words_at.is_none() => {
+                schedule.written(Instant::now());
+                continue;
+            }
             waited = much => match waited {
                 Ok(()) => Work::Compact,
                 // The store is gone.
@@ -84,11 +92,13 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
         };
         let begun = Instant::now();
         let working = async {
+            // Whether files were replaced, which pruning then removes.
             match work {
-                Work::Compact => store.compact().await,
-                Work::Index => store.index().await,
-                Work::Prune => store.prune(config.retain()).await,
-                Work::Expire => expire(store, rules.retention).await,
+                Work::Compact => store.compact().await.map(|()| true),
+                Work::Index => store.index().await.map(|()| true),
+                Work::Words => store.know_new_words().await,
+                Work::Prune => store.prune(config.retain()).await.map(|()| false),
+                Work::Expire => expire(store, rules.retention).await.map(|()| false),
             }
         };
         let done = tokio::select! {
@@ -96,10 +106,19 @@ async fn look_after(store: &dyn Store, rules: Rules, shutdown: &CancellationToke
             done = working => done,
         };
         schedule.note(work, &done, begun, Instant::now());
+        if matches!(done, Ok(true)) {
+            // What was read and written anew took much; so did what was taken in since the last time.
+            let _ended = tokio::task::spawn_blocking(solo_service::memory::give_back).await;
+        }
         let Err(error) = done else {
             conflicts.end(work);
             continue;
         };
+        if work == Work::Words && matches!(error, StoreError::Busy) {
+            // Others may be doing it; nothing else waits for that.
+            schedule.words_at = Some(Instant::now() + up_to_twice(LATER));
+            continue;
+        }
         if !pause(&error, work, &mut conflicts, shutdown).await {
             return;
         }
@@ -132,9 +151,7 @@ async fn expire(store: &dyn Store, retention: RetentionConfig) -> Result<(), Sto
 /// Reports a failure and waits; false: the service stops.
 async fn pause(error: &StoreError, work: Work, conflicts: &mut Conflicts, shutdown: &CancellationToken) -> bool {
     let wait = if matches!(error, StoreError::Busy) {
-        // Up to twice as long, so that two do not meet again.
-        let random = f64::from(Uuid::new_v4().as_bytes()[0]) / 256.0;
-        conflicts.another(work).mul_f64(1.0 + random)
+        up_to_twice(conflicts.another(work))
     } else {
         tracing::error!(error = %solo_service::error::chain(error), retry_s = RETRY.as_secs(), "upkeep of the store failed");
         RETRY
@@ -143,4 +160,9 @@ async fn pause(error: &StoreError, work: Work, conflicts: &mut Conflicts, shutdo
         () = shutdown.cancelled() => false,
         () = sleep(wait) => true,
     }
+}
+
+/// Up to twice as long, by chance, so that two who were in each other's way do not meet again.
+fn up_to_twice(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + f64::from(Uuid::new_v4().as_bytes()[0]) / 256.0)
 }

@@ -105,7 +105,7 @@ where
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let command = cli.command.unwrap_or(Command::Run);
     if matches!(command, Command::Run) {
-        environment::settle();
+        environment::settle(definition.environment);
     }
     let mut inputs = Inputs::from_process();
     inputs.file = cli.source.config.or(inputs.file);

@@ -121,6 +121,8 @@ where
     }
     health.serving().await;
     tracing::info!(service = definition.name, %address, ready_ms = status.snapshot().ready_ms, "serving");
+    // Loading took more than serving does.
+    tokio::task::spawn_blocking(crate::memory::give_back);
 
     let failed = tokio::select! {
         () = control.stop.cancelled() => false,

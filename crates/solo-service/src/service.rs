@@ -33,6 +33,8 @@ pub struct Definition {
     pub defaults: &'static str,
     /// Full names of the gRPC services that it offers.
     pub grpc_services: &'static [&'static str],
+    /// Environment variables for libraries that it is made of, beside those of every service or in their place.
+    pub environment: &'static [(&'static str, &'static str)],
 }
 
 /// What a service is built in.

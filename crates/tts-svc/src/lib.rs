@@ -43,6 +43,7 @@ pub const DEFINITION: Definition = Definition {
     version: env!("CARGO_PKG_VERSION"),
     defaults: include_str!("../config.toml"),
     grpc_services: &[SERVICE_NAME],
+    environment: &[],
 };
 
 /// Said once before the service is SERVING: the first run of a voice is several times slower than all others.

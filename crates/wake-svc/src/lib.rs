@@ -37,6 +37,7 @@ pub const DEFINITION: Definition = Definition {
     version: env!("CARGO_PKG_VERSION"),
     defaults: include_str!("../config.toml"),
     grpc_services: &[SERVICE_NAME],
+    environment: &[],
 };
 
 /// Loads the configured keywords, lets them listen to silence, and offers the service.

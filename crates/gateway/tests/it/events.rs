@@ -71,6 +71,7 @@ const STANDIN: Definition = Definition {
     version: "0.0.0",
     defaults: "[memory]\nlisten = \"127.0.0.1:0\"\n",
     grpc_services: &[],
+    environment: &[],
 };
 
 #[derive(Debug, serde::Deserialize)]

@@ -62,6 +62,7 @@ impl ServiceConfig for Config {
         faults.range("memory.search.min_score", search.min_score, -1.0, 1.0);
         faults.range("memory.search.max_query_chars", search.max_query_chars, 1, 1_000_000);
         faults.range("memory.search.resident_mb", search.resident_mb, 0, 1 << 20);
+        faults.range("memory.search.cache_mb", search.cache_mb, 16, 1 << 20);
         if rerank.engine != RerankEngine::None && rerank.model.trim().is_empty() {
             let problem = "the folder of a cross-encoder is wanted, found none; engine = \"none\" needs no model";
             faults.add("memory.rerank.model", problem);

@@ -371,6 +371,10 @@ impl Store for LanceStore {
         self.inner.index().await
     }
 
+    async fn know_new_words(&self) -> Result<bool, StoreError> {
+        self.inner.know_new_words().await
+    }
+
     async fn warm(&self) -> Result<(), StoreError> {
         self.hold().await?;
         if self.inner.resident.is_held() {

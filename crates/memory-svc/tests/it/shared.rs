@@ -246,6 +246,7 @@ fn indexing() -> Indexing {
         language: "English".into(),
         vectors_from: 20_000,
         resident_bytes: 0,
+        cache_bytes: 512 << 20,
     }
 }
 

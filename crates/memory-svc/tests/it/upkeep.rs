@@ -87,6 +87,23 @@ async fn many_small_files_become_few() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_much_is_in_the_index_by_words_soon_after_one_write() {
+    let fixture = start_with("").await;
+    let indexes = fixture.folder.path().join("chunks.lance/_indices");
+    let size = || -> u64 {
+        let sizes = files(&indexes)
+            .into_iter()
+            .map(|file| file.metadata().map_or(0, |file| file.len()));
+        sizes.sum()
+    };
+    let empty = size();
+    let long: String = (0..60_000).map(|n| format!("{n} ")).collect();
+    let put = fixture.client.put("file:///long.txt", &long).await.document;
+    assert!(put.chunks > 256, "{} pieces", put.chunks);
+    wait_for("its words in the index", SOON, async || size() > empty + 20_000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_outgrows_its_memory_is_searched_on_the_disk() {
     let fixture = start_with("[memory.search]\nresident_mb = 1\n").await;
     let client = &fixture.client;

@@ -21,6 +21,7 @@ pub const DEFINITION: Definition = Definition {
     version: "1.0.0",
     defaults: "[wake]\nlisten = \"127.0.0.1:50056\"\n",
     grpc_services: &[SERVICE_NAME],
+    environment: &[],
 };
 
 #[derive(Deserialize)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lancedb::Connection;
+use lancedb::{Connection, ObjectStoreRegistry, Session};
 use solo_service::StartupError;
 use tokio::sync::{Mutex, RwLock, watch};
 use tokio_util::task::TaskTracker;
@@ -69,6 +69,7 @@ impl LanceStore {
             .ok_or_else(|| StartupError::Config(format!("memory.path: {} is not UTF-8", path.display())))?;
         let failed = |error: StoreError| StartupError::other(error);
         let database = lancedb::connect(uri)
+            .session(caches(indexing.cache_bytes))
             .storage_options(bucket.unwrap_or_default())
             .execute()
             .await
@@ -120,7 +121,7 @@ impl LanceStore {
         let language = inner.indexing.language.clone();
         identity::agree(&database, path, &language, sharing.is_some()).await?;
         for table in [&inner.chunks, &inner.facts] {
-            index_words(table, &language).await.map_err(failed)?;
+            make_words(table, &language).await.map_err(failed)?;
         }
         inner.follow().await.map_err(failed)?;
         inner.sweep().await.map_err(failed)?;
@@ -129,6 +130,14 @@ impl LanceStore {
             writes: TaskTracker::new(),
         })
     }
+}
+
+/// What is kept of files: parts of indexes, mostly, and where things lie in them. Nobody told, Lance keeps 7 GB.
+fn caches(bytes: u64) -> Arc<Session> {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let descriptions = bytes / 4;
+    let registry = Arc::new(ObjectStoreRegistry::default());
+    Arc::new(Session::new(bytes - descriptions, descriptions, registry))
 }
 
 /// Documents and chunks are read together, so what is written to one must not show before the other does.
@@ -141,10 +150,10 @@ async fn apart(table: Table, database: &Connection, name: &str) -> Result<Table,
 }
 
 /// Another process may make the same index meanwhile.
-async fn index_words(table: &Table, language: &str) -> Result<(), StoreError> {
+async fn make_words(table: &Table, language: &str) -> Result<(), StoreError> {
     let mut attempts = Attempts::default();
     loop {
-        match table.index_words(language).await {
+        match table.make_words(language).await {
             Err(StoreError::Busy) if table.shared => attempts.again().await?,
             done => return done,
         }

@@ -136,6 +136,11 @@ impl Table {
         self.view.checkout_latest().await.map_err(self.failed("read its state"))
     }
 
+    /// The state that is written to.
+    pub(super) async fn state(&self) -> Result<Arc<Dataset>, StoreError> {
+        state(&self.table).await.map_err(self.failed("read its state"))
+    }
+
     /// The newest state, which readers do not see yet.
     pub(super) async fn newest(&self) -> Result<Dataset, StoreError> {
         newest(&self.view).await.map_err(self.failed("read its state"))

@@ -121,6 +121,19 @@ impl Inner {
         self.facts.index(from, vectors).await
     }
 
+    pub(super) async fn know_new_words(&self) -> Result<bool, StoreError> {
+        let language = &self.indexing.language;
+        let mut any = false;
+        for table in [&self.chunks, &self.facts] {
+            // Where there is nothing to do nobody's turn is taken.
+            if table.has_new_words(language).await? {
+                let _turn = self.turn()?;
+                any |= table.know_new_words(language).await?;
+            }
+        }
+        Ok(any)
+    }
+
     pub(super) async fn statistics(&self) -> Result<Statistics, StoreError> {
         let (documents, chunks, facts) = futures::try_join!(self.documents.len(), self.chunks.len(), self.facts.len())?;
         Ok(Statistics {

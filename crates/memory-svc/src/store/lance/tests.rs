@@ -1,5 +1,7 @@
 //! What cannot be brought about from outside: rows as other processes leave them, and commits whose answers get lost.
 
+mod words;
+
 use std::path::Path;
 
 use serde_json::Map;
@@ -27,6 +29,7 @@ fn indexing() -> Indexing {
         language: "English".into(),
         vectors_from: 20_000,
         resident_bytes: 1 << 20,
+        cache_bytes: 512 << 20,
     }
 }
 
