@@ -84,9 +84,12 @@ impl Table {
         let known = self.indexes().await?;
         for name in &known {
             match name.strip_prefix(WORDS) {
-                Some(language) => self.bring_words_up_to_date(language, 0).await?,
-                None => self.bring_up_to_date(name).await?,
-            };
+                Some(language) => drop(self.bring_words_up_to_date(language, 0).await?),
+                None => {
+                    self.bring_up_to_date(OptimizeOptions::default().index_names(vec![name.clone()]))
+                        .await?;
+                }
+            }
         }
         let rows = self.len().await?;
         if rows < from {
@@ -138,18 +141,11 @@ impl Table {
             last = 2;
         }
         let options = OptimizeOptions::merge(last).index_names(vec![format!("{WORDS}{language}")]);
-        self.optimize_indexes(options).await?;
+        self.bring_up_to_date(options).await?;
         Ok(true)
     }
 
-    /// Brings another index up to date.
-    async fn bring_up_to_date(&self, name: &str) -> Result<bool, StoreError> {
-        let options = OptimizeOptions::default().index_names(vec![name.to_owned()]);
-        self.optimize_indexes(options).await?;
-        Ok(true)
-    }
-
-    async fn optimize_indexes(&self, options: OptimizeOptions) -> Result<(), StoreError> {
+    async fn bring_up_to_date(&self, options: OptimizeOptions) -> Result<(), StoreError> {
         let updated = self.table().optimize(OptimizeAction::Index(options)).await;
         updated.map_err(self.failed("brought its indexes up to date")).map(drop)
     }

@@ -99,10 +99,8 @@ async fn words_of_what_is_gone_with_all_its_neighbours_leave_the_index() {
     let store = LanceStore::open(folder.path(), &identity(), indexing()).await.unwrap();
     let (alice, _) = alice_and_bob();
     put(&store, &alice, 0..300).await;
-    let small = {
-        store.index().await.unwrap();
-        index_bytes(&store, folder.path()).await
-    };
+    store.index().await.unwrap();
+    let small = index_bytes(&store, folder.path()).await;
     put(&store, &alice, 300..3300).await;
     store.index().await.unwrap();
     assert_eq!(known(&store).await, [3300], "one segment knows both files");
