@@ -3,8 +3,9 @@
 #
 #   docker/images.sh build [SERVICE…]    from this machine's binaries (docker/binaries.sh); all, or those named
 #   docker/images.sh list                what there is, and how large each is beyond the base image
-#   docker/images.sh save [FILE]         one file to carry to a machine without network: images, compose.yaml, configuration
-#   docker/images.sh load FILE           what is in such a file: the images into the engine, the rest here
+#   docker/images.sh save [FILE]         one file to carry to a machine without network: images, command line, compose.yaml, configuration
+#   docker/images.sh load FILE           what is in such a file: the images into the engine, the rest here. What .env and deploy/config say
+#                                        stays, but for the images' tag; in a clone of the repository everything does
 #
 # SOLO_VERSION is the images' tag: "dev" where it is not set.
 set -euo pipefail
@@ -16,13 +17,11 @@ version="${SOLO_VERSION:-dev}"
 base=debian:bookworm-slim
 services=(gateway wake-svc stt-svc tts-svc llm-svc memory-svc agent-svc solo)
 
-fail() {
-    printf 'error: %s\n  help: %s\n' "$1" "$2" >&2
-    exit 1
-}
+. docker/engine.sh
 
-[ "${1:-}" = fits ] || docker info >/dev/null 2>&1 ||
-    fail "no Docker engine answers" "start it (systemctl start docker), or see \`solo doctor --compose\`"
+case "${1:-}" in
+build | list | save | load) need_engine ;;
+esac
 
 # The Dockerfile, without the stage that compiles: engines without BuildKit make all stages, wanted or not.
 dockerfile() { sed '/^# ── compiled here/,/^# ── compiled by the host/d' docker/service.Dockerfile; }
@@ -41,6 +40,7 @@ fits() {
 
 build() {
     [ $# -gt 0 ] || set -- "${services[@]}"
+    [ -x docker/binaries.sh ] || fail "there are no sources here to build from" "a clone of the repository has them"
     fits || fail "this machine's C library is newer than that of $base (2.36): what is built here does not run there" \
         "build in containers instead: docker compose build"
     local context="$CARGO_TARGET_DIR/images/${SOLO_IMAGE_PROFILE:-release}" log service buildkit=1
@@ -68,13 +68,18 @@ build() {
 
 list() {
     local service beneath size
-    beneath=$(docker image inspect --format '{{.Size}}' "$base")
+    local beyond="beyond $base"
+    # Where images were loaded, it is a part of them and has no name.
+    beneath=$(docker image inspect --format '{{.Size}}' "$base" 2>/dev/null) || {
+        beneath=0
+        beyond="with $base"
+    }
     for service in "${services[@]}"; do
         size=$(docker image inspect --format '{{.Size}}' "solo/$service:$version" 2>/dev/null) || {
             printf '%-12s %s\n' "$service" "not built"
             continue
         }
-        printf '%-12s %4d MB beyond %s\n' "$service" $(((size - beneath) / 1000000)) "$base"
+        printf '%-12s %4d MB %s\n' "$service" $(((size - beneath) / 1000000)) "$beyond"
     done
 }
 
@@ -91,23 +96,41 @@ save() {
     file=$(named "${1:-solo-images-$version.tar}")
     # Beside the file, where there is room for it. Not local: it goes when the script ends.
     work=$(mktemp -d "$(dirname "$file")/.solo-images.XXXXXX")
-    trap 'rm -rf "$work"' EXIT
+    container=""
+    trap 'rm -rf "$work"; [ -z "$container" ] || docker rm "$container" >/dev/null' EXIT
     local images=("${services[@]/#/solo/}")
     docker save --output "$work/images.tar" "${images[@]/%/:$version}"
-    cp -r --parents compose.yaml .env.example deploy "$work"
-    # Compose is told which images these are.
-    printf 'SOLO_VERSION=%s\n' "$version" >"$work/.env"
-    tar -C "$work" -cf "$file" images.tar compose.yaml .env .env.example deploy
-    printf '%s\n' "$file: $(du -h "$file" | cut -f1). Models are not in it: carry your models folder along (solo models pull)." \
-        "There:  tar xf FILE; docker load -i images.tar; echo SOLO_MODELS_DIR=FOLDER >>.env; docker compose up -d"
+    # The command line, which is in an image, too.
+    container=$(docker create "solo/solo:$version")
+    docker cp "$container:/usr/local/bin/solo" "$work/solo" >/dev/null
+    cp -r --parents compose.yaml .env.example deploy docker/images.sh docker/engine.sh docker/compose.sh "$work"
+    # Compose is told which images these are, and that volumes are the same ones in whatever folder.
+    printf 'SOLO_VERSION=%s\nCOMPOSE_PROJECT_NAME=solo\n' "$version" >"$work/.env"
+    tar -C "$work" -cf "$file" images.tar solo compose.yaml .env .env.example deploy docker
+    printf '%s\n' "$file: $(du -h "$file" | cut -f1). Not in it: models (carry your models folder along, solo models pull) and images of others." \
+        "There:  tar -xf FILE docker && docker/images.sh load FILE" \
+        "        echo SOLO_MODELS_DIR=/path/of/models >>.env && \$(docker/compose.sh) up -d" \
+        "        ./solo talk   (wants libasound2)"
 }
 
 load() {
     local file
     file=$(named "${1:?the file that \`save\` made is wanted}")
     tar -xOf "$file" images.tar | docker load
-    tar -C "$asked_in" --skip-old-files -xf "$file" --exclude images.tar
+    # A clone has a compose.yaml of its own, and its person knows which images it means.
+    [ ! -e "$asked_in/Cargo.toml" ] || {
+        printf 'loaded; SOLO_VERSION=%s makes compose take them\n' "$(saved_version)"
+        return
+    }
+    tar -C "$asked_in" -xf "$file" --exclude images.tar --exclude .env --exclude deploy/config
+    # The person's, but for the tag of the images.
+    tar -C "$asked_in" --skip-old-files -xf "$file" .env deploy/config
+    # A last line without an end gets one.
+    sed -i -e '/^SOLO_VERSION=/d' -e '$a\' "$asked_in/.env"
+    printf 'SOLO_VERSION=%s\n' "$(saved_version)" >>"$asked_in/.env"
 }
+
+saved_version() { tar -xOf "$file" .env | sed -n 's/^SOLO_VERSION=//p'; }
 
 case "${1:-help}" in
 build | list | save | load | fits)

@@ -13,19 +13,16 @@ suite=bookworm
 base="debian:$suite-slim"
 rust=$(sed -n 's/^ARG RUST_IMAGE=//p' docker/service.Dockerfile)
 
-fail() {
-    printf 'error: %s\n  help: %s\n' "$1" "$2" >&2
-    exit 1
-}
+. docker/engine.sh
 
 have() { docker image inspect "$1" >/dev/null 2>&1; }
 
-docker info >/dev/null 2>&1 || fail "no Docker engine answers" "start it (systemctl start docker), or see \`solo doctor --compose\`"
+need_engine
 
 # The mirror that this machine's own packages come from, where they are Debian's.
 mirror() {
     local found=""
-    ! grep -qx 'ID=debian' /etc/os-release || found=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/*.sources 2>/dev/null | grep -m1 -v security || true)
+    ! grep -qx 'ID=debian' /etc/os-release || found=$(sed -n 's/^URIs: *//p' /etc/apt/sources.list.d/*.sources 2>/dev/null | grep -v security | grep -m1 ^http || true)
     if [ -z "$found" ] && grep -qx 'ID=debian' /etc/os-release; then
         found=$(sed -n 's/^deb \(\[[^]]*\] \)\?\([^ ]*\) .*/\2/p' /etc/apt/sources.list 2>/dev/null | head -n1)
     fi
@@ -47,6 +44,7 @@ else
     }
     rm -rf "$folder.log" "$folder"/var/cache/apt/archives/*.deb "$folder"/var/lib/apt/lists/* "$folder"/usr/share/doc/* "$folder"/usr/share/man/* "$folder"/usr/share/locale/*
     tar -C "$folder" -c . | docker import --change 'CMD ["bash"]' - "$base" >/dev/null
+    rm -rf "$folder"
     echo "made $base ($(docker image inspect --format '{{.Size}}' "$base" | numfmt --to=si)B)"
 fi
 
@@ -57,15 +55,22 @@ else
     command -v rustc >/dev/null || fail "there is no Rust here" "install it (https://rustup.rs)"
     sysroot=$(rustc --print sysroot)
     echo "making $rust of $base and $(rustc --version)"
-    docker build --quiet --tag "$rust" --file - "$sysroot" >/dev/null <<'DOCKERFILE'
+    context=$(mktemp -d)
+    trap 'rm -rf "$context"' EXIT
+    cat >"$context/Dockerfile" <<'DOCKERFILE'
 FROM debian:bookworm-slim
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates g++ >/dev/null \
     && rm -rf /var/lib/apt/lists/*
 ENV CARGO_HOME=/usr/local/cargo
+COPY certificates/ /etc/ssl/certs/
 COPY bin /usr/local/bin
 COPY lib /usr/local/lib
 COPY libexec /usr/local/libexec
 DOCKERFILE
+    # Whom this machine trusts (a company's own authority between it and the registries), what compiles there trusts, too.
+    mkdir "$context/certificates"
+    cp -L /etc/ssl/certs/ca-certificates.crt "$context/certificates/" 2>/dev/null || true
+    tar -c -C "$context" Dockerfile certificates -C "$sysroot" bin lib libexec | docker build --quiet --tag "$rust" - >/dev/null
     echo "made $rust"
 fi

@@ -3,7 +3,7 @@
 #   docker build -f docker/service.Dockerfile --build-arg SERVICE=stt-svc -t solo/stt-svc .          compiles everything here
 #   scripts/dev.sh images                                                                           with binaries of the host
 #
-# BINARIES says where they come from: "build" compiles the workspace, once for all images; "prebuilt" takes them from bin/ of
+# BINARIES says where they come from: "build" compiles the workspace, once for all images; "prebuilt" takes bin/, lib/ and share/ of
 # the build context. BuildKit is wanted: it makes only the stages that it needs. Release builds name base images by digest:
 #
 #   --build-arg BASE_IMAGE=debian@sha256:… --build-arg RUST_IMAGE=rust@sha256:…
@@ -15,7 +15,7 @@ ARG BINARIES=build
 FROM ${RUST_IMAGE} AS build
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        clang cmake git libasound2-dev libclang-dev libsonic-dev libssl-dev make pkg-config protobuf-compiler \
+        clang cmake git libasound2-dev libclang-dev libprotobuf-dev libsonic-dev libssl-dev make pkg-config protobuf-compiler \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY . .
@@ -30,6 +30,7 @@ FROM scratch AS prebuilt
 ARG SERVICE
 LABEL solo.stage=prebuilt
 COPY bin /out/${SERVICE}/bin
+COPY lib /out/${SERVICE}/lib
 COPY share /out/${SERVICE}/share
 
 # ── what runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -57,6 +58,7 @@ RUN set -eu; \
     echo 'solo:x:10001:' >>/etc/group; \
     install -d -o 10001 -g 10001 /data /models
 COPY --from=binaries /out/${SERVICE}/bin /usr/local/bin
+COPY --from=binaries /out/${SERVICE}/lib /usr/local/lib
 COPY --from=binaries /out/${SERVICE}/share /usr/local/share
 # It runs here, or the image is not made: a host with a newer libc than the base image's builds what cannot.
 RUN ln -s "${SERVICE}" /usr/local/bin/service && "/usr/local/bin/${SERVICE}" --version

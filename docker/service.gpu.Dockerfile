@@ -12,7 +12,7 @@ FROM nvidia/cuda:${CUDA}-devel-ubuntu22.04 AS build
 ARG CUDA_ARCHITECTURES="80;86;89;90"
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        ca-certificates clang cmake git libclang-dev make pkg-config protobuf-compiler \
+        ca-certificates clang cmake git libclang-dev libprotobuf-dev make pkg-config protobuf-compiler \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=rust /usr/local/cargo /usr/local/cargo
 COPY --from=rust /usr/local/rustup /usr/local/rustup

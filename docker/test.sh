@@ -29,9 +29,11 @@ if ! docker info >/dev/null 2>&1; then
     docker info >/dev/null 2>&1 || skip "the engine that was started does not answer: $(tail -n 1 "$log")"
 fi
 if ! docker image inspect debian:bookworm-slim >/dev/null 2>&1 && ! docker pull --quiet debian:bookworm-slim >/dev/null 2>&1; then
-    command -v debootstrap >/dev/null || skip "there is no debian:bookworm-slim, no registry to pull it from, and no debootstrap"
+    command -v debootstrap >/dev/null && [ "$(id -u)" -eq 0 ] ||
+        skip "there is no debian:bookworm-slim, no registry to pull it from, and no debootstrap that root could run"
     docker/local-base.sh
 fi
-export SOLO_VERSION=test SOLO_IMAGE_PROFILE=dev
+# One folder for the images' binaries and for the tests.
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}" SOLO_VERSION=test SOLO_IMAGE_PROFILE=dev
 docker/images.sh build
 cargo test --workspace --locked --no-fail-fast --profile "${SOLO_PROFILE:-dev}" -- --ignored --test-threads=1 compose_

@@ -1,14 +1,14 @@
 //! Solo in containers beside `solo up`: the same binaries, the same models, in turn. How long until all services are healthy, how long
-//! until a voice answers, and what both take when nothing is asked.
+//! until a voice answers, and what both take when nothing is asked; and how large the images are.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use solo_tests::compose::Project;
+use solo_tests::compose::{Project, docker};
 use solo_tests::{SERVICES, Stack, fixture};
 
-use crate::report::{Limit, Sheet, bound, row, target};
+use crate::report::{Limit, Sheet, Target, bound, row, target};
 
 /// Spoken turns of a round, after one that is not counted.
 const TURNS: usize = 8;
@@ -35,6 +35,13 @@ pub const SHEET: Sheet<Who> = Sheet {
         row("turn", "voice to voice, ms", 0),
         row("idle", "memory of all services, idle, MB", 0),
         row("after", "memory of all services after the turns, MB", 0),
+        row("gateway", "image of gateway beyond its base, MB", 1),
+        row("wake-svc", "image of wake-svc, MB", 1),
+        row("stt-svc", "image of stt-svc, MB", 1),
+        row("tts-svc", "image of tts-svc, MB", 1),
+        row("llm-svc", "image of llm-svc, MB", 1),
+        row("memory-svc", "image of memory-svc, MB", 1),
+        row("agent-svc", "image of agent-svc, MB", 1),
     ],
     targets: &[
         bound(
@@ -53,8 +60,19 @@ pub const SHEET: Sheet<Who> = Sheet {
             ("idle", Who::Compose),
             Limit::AtMost(1600.0),
         ),
+        image("image of gateway, MB: ≤ 40", "gateway", 40.0),
+        image("image of wake-svc, MB: ≤ 90", "wake-svc", 90.0),
+        image("image of stt-svc, MB: ≤ 90", "stt-svc", 90.0),
+        image("image of tts-svc, MB: ≤ 90", "tts-svc", 90.0),
+        image("image of llm-svc, MB: ≤ 40", "llm-svc", 40.0),
+        image("image of memory-svc, MB: ≤ 150", "memory-svc", 150.0),
+        image("image of agent-svc, MB: ≤ 50", "agent-svc", 50.0),
     ],
 };
+
+const fn image(label: &'static str, service: &'static str, megabytes: f64) -> Target<Who> {
+    bound(label, (service, Who::Compose), Limit::AtMost(megabytes))
+}
 
 /// Measures both `rounds` times, in turn.
 ///
@@ -63,6 +81,12 @@ pub const SHEET: Sheet<Who> = Sheet {
 pub fn compose(rounds: u32, samples: &mut Samples) {
     // What the first start reads from the disk the others find in memory.
     drop(Stack::up());
+    let version = std::env::var("SOLO_VERSION").unwrap_or_else(|_| "dev".into());
+    let beneath = size("debian:bookworm-slim");
+    for service in SERVICES {
+        let beyond = size(&format!("solo/{service}:{version}")) - beneath;
+        samples.record(service, Who::Compose, beyond);
+    }
     for round in 1..=rounds {
         eprintln!("round {round} of {rounds}");
         let started = Instant::now();
@@ -104,6 +128,12 @@ fn measure(who: Who, samples: &mut Samples, folder: &Path, pids: &[u32], json: i
         samples.record("turn", who, turn());
     }
     samples.record("after", who, megabytes(pids));
+}
+
+/// How large an image is, in MB.
+fn size(image: &str) -> f64 {
+    let bytes = docker(&["image", "inspect", "--format", "{{.Size}}", image]);
+    bytes.trim().parse::<f64>().expect("an image has a size") / 1e6
 }
 
 /// The service in a container: the child of its init.

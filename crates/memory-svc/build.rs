@@ -6,6 +6,6 @@ fn main() {
     println!("cargo::rerun-if-env-changed=SOLO_SMALL");
     println!("cargo::rerun-if-changed=build.rs");
     if std::env::var_os("SOLO_SMALL").is_some_and(|wanted| wanted == "1") {
-        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all,-z,pack-relative-relocs");
+        println!("cargo::rustc-link-arg-bins=-Wl,-O2,--icf=all,-z,pack-relative-relocs");
     }
 }

@@ -114,9 +114,11 @@ impl Project {
             services.iter().all(|service| {
                 let containers = self.containers(service);
                 !containers.is_empty()
-                    && containers
-                        .iter()
-                        .all(|container| container["State"]["Health"]["Status"] == "healthy")
+                    && containers.iter().all(|container| {
+                        // Of one that ended the engine remembers how it was.
+                        let state = &container["State"];
+                        state["Status"] == "running" && state["Health"]["Status"] == "healthy"
+                    })
             })
         });
     }

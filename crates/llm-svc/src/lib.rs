@@ -13,6 +13,7 @@
 
 mod config;
 mod convert;
+mod ggml;
 mod grpc;
 
 pub mod answer;

@@ -10,7 +10,7 @@
 //!   where one computes.
 //! - [`rerank`]: the [`Reranker`](rerank::Reranker) trait and its engine, which puts what was found in a better order, where
 //!   one is configured.
-//! - [`store`]: the [`Store`](store::Store) trait and LanceDB behind it, everything keyed by principal; [`vectors`] in memory
+//! - [`store`]: the [`Store`](store::Store) trait and LanceDB behind it, everything keyed by principal; [`solo_vectors`] in memory
 //!   find what is near.
 //! - [`snapshot`]: somebody's whole memory as one file (solo-snapshot).
 //! - [`watch`]: makes the store equal folders of this machine.
@@ -43,7 +43,6 @@ pub mod retention;
 pub mod snapshot;
 pub mod store;
 pub mod upkeep;
-pub mod vectors;
 pub mod watch;
 
 use std::path::PathBuf;

@@ -54,9 +54,9 @@ pub fn missing_features() -> Vec<&'static str> {
 /// What a program's name ends in where it was compiled for x86-64-v4: AVX-512.
 const V4: &str = ".x86-64-v4";
 
-/// Becomes the program beside this one that was compiled for this CPU's AVX-512, where there is one and the CPU has it: images
-/// carry two of the programs whose arithmetic chooses its instructions when it is compiled. Arguments, environment and process
-/// stay. Returns where there is nothing better.
+/// Becomes the program beside this one that was compiled for this CPU's AVX-512, where there is one and the CPU has it: the
+/// image of stt-svc carries two, because whisper.cpp chooses its instructions when it is compiled. Arguments, environment and
+/// process stay. Returns where there is nothing better.
 pub fn become_best() {
     #[cfg(all(target_arch = "x86_64", unix))]
     {

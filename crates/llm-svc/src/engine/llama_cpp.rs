@@ -278,6 +278,7 @@ fn backend() -> Result<&'static LlamaBackend, EngineError> {
         // It writes a hundred lines for a model; they are for those who ask.
         let asked = tracing::enabled!(target: "llama-cpp-2", tracing::Level::DEBUG);
         llama_cpp_2::send_logs_to_tracing(LogOptions::default().with_logs_enabled(asked));
+        crate::ggml::load()?;
         LlamaBackend::init().map_err(|error| error.to_string())
     });
     backend.as_ref().map_err(|error| failed("starting")(error.clone()))

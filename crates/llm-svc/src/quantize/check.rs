@@ -47,6 +47,7 @@ pub fn scores(path: &Path, facts: &Facts, tokens: &[u32], told: Told<'_>) -> Res
     let name = name.ok_or_else(|| QuantizeError::Check("its path is no text that llama.cpp can read".into()))?;
     // It writes a hundred lines to standard error otherwise.
     llama_cpp_2::send_logs_to_tracing(LogOptions::default().with_logs_enabled(false));
+    crate::ggml::load().map_err(QuantizeError::Check)?;
     step(&name, facts, tokens, told)
 }
 

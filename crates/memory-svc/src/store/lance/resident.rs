@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use jiff::Timestamp;
+use solo_vectors::{Key, Vectors};
 use uuid::Uuid;
 
 use super::facts::dialogue;
@@ -18,7 +19,6 @@ use super::piece::{Piece, PieceOf, fact_hit};
 use crate::fact::{Fact, Selector};
 use crate::names::{CollectionName, Principal};
 use crate::query::{Filter, Found, HitKind, Parts};
-use crate::vectors::{Key, Vectors};
 
 /// Room that an entry takes beside its vector and text, about.
 const ENTRY_BYTES: usize = 200;

@@ -4,6 +4,7 @@
 mod engine;
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ const SKEW: i64 = 2;
 /// The user that containers run as.
 const USER: u32 = 10_001;
 
-/// Looks at everything, as far as the engine lets it. `environment`: this process's, over the `.env` beside compose.yaml.
+/// Looks at everything, as far as the engine lets it. `environment`: this process's, over the `.env` of the folder it is in.
 pub(super) fn all(environment: &HashMap<String, String>) -> Vec<Finding> {
     let engine = match Engine::find() {
         Ok(engine) => engine,
@@ -100,7 +101,7 @@ fn clock(engine: &Engine) -> Finding {
 }
 
 fn images(engine: &Engine, environment: &HashMap<String, String>) -> Finding {
-    let tag = environment.get("SOLO_VERSION").map_or("dev", String::as_str);
+    let tag = value_of(environment, "SOLO_VERSION").unwrap_or("dev");
     let wanted = services::ALL.iter().map(|service| service.name).chain(["solo"]);
     let missing: Vec<String> = wanted
         .map(|name| format!("solo/{name}:{tag}"))
@@ -116,11 +117,26 @@ fn images(engine: &Engine, environment: &HashMap<String, String>) -> Finding {
     )
 }
 
+/// A variable, where it says anything: to compose an empty one is none.
+fn value_of<'a>(environment: &'a HashMap<String, String>, name: &str) -> Option<&'a str> {
+    environment
+        .get(name)
+        .map(String::as_str)
+        .filter(|value| !value.is_empty())
+}
+
 /// Whether the containers' user can read the models of this machine, where it is to.
 fn models(environment: &HashMap<String, String>) -> Finding {
-    let Some(named) = environment.get("SOLO_MODELS_DIR").filter(|folder| !folder.is_empty()) else {
+    let Some(named) = value_of(environment, "SOLO_MODELS_DIR") else {
         return Finding::good("models", "fetched into the volume \"models\"");
     };
+    if !named.starts_with(['/', '.', '~']) {
+        return Finding::bad(
+            "models",
+            format!("SOLO_MODELS_DIR={named}: compose takes that for the name of a volume"),
+            "a path of a folder begins with / or ./",
+        );
+    }
     let folder = path_or(named, PathBuf::new);
     if !folder.is_dir() {
         return Finding::bad(
@@ -160,8 +176,8 @@ fn readable(path: &Path) -> bool {
 
 /// Whether the gateway's ports are free, or its own.
 fn ports(environment: &HashMap<String, String>, containers: &[Container]) -> Vec<Finding> {
-    let address = environment.get("SOLO_PUBLISH").map_or("127.0.0.1", String::as_str);
-    let port = |name: &str, default: u16| match environment.get(name) {
+    let address = value_of(environment, "SOLO_PUBLISH").unwrap_or("127.0.0.1");
+    let port = |name: &str, default: u16| match value_of(environment, name) {
         Some(text) => (name.to_owned(), text.parse().ok()),
         None => (name.to_owned(), Some(default)),
     };
@@ -180,7 +196,10 @@ fn ports(environment: &HashMap<String, String>, containers: &[Container]) -> Vec
             if containers.iter().any(|container| container.publishes(port)) {
                 return None;
             }
-            TcpListener::bind((address, port)).err().map(|error| {
+            let refused = TcpListener::bind((address, port)).err();
+            // What only root may have the engine may have.
+            let refused = refused.filter(|error| error.kind() != ErrorKind::PermissionDenied);
+            refused.map(|error| {
                 let found = match net::port_owner(port) {
                     Some(owner) => format!("{port} is taken by {} (process {})", owner.name, owner.pid),
                     None => format!("{address}:{port} cannot be had: {error}"),
@@ -215,9 +234,25 @@ fn gpu(engine: &Engine, containers: &[Container]) -> Finding {
             (false, _) => Finding::good("gpu", "none, and none is asked for"),
         };
     }
-    let names: Vec<&str> = given.iter().map(|container| container.service.as_str()).collect();
-    let names = names.join(", ");
-    if !host || !engine.nvidia {
+    let names = |containers: &[&Container]| {
+        let names: Vec<&str> = containers.iter().map(|container| container.service.as_str()).collect();
+        names.join(", ")
+    };
+    // What a running one sees says more than what machine and engine show: GPUs come in several ways.
+    let (running, down): (Vec<_>, Vec<_>) = given.into_iter().partition(|container| container.running());
+    let blind: Vec<_> = running
+        .iter()
+        .copied()
+        .filter(|container| !engine.sees_gpu(container))
+        .collect();
+    if !blind.is_empty() {
+        return Finding::bad(
+            "gpu",
+            format!("{} was given a GPU and sees none", names(&blind)),
+            "`nvidia-smi` on this machine, then `nvidia-ctk runtime configure` and a restart of the engine",
+        );
+    }
+    if running.is_empty() && (!host || !engine.nvidia) {
         let why = if host {
             "the engine cannot give it one"
         } else {
@@ -225,23 +260,12 @@ fn gpu(engine: &Engine, containers: &[Container]) -> Finding {
         };
         return Finding::bad(
             "gpu",
-            format!("{names} is to have a GPU, and {why}"),
+            format!("{} is to have a GPU, and {why}", names(&down)),
             "install NVIDIA's driver and nvidia-container-toolkit, or start without deploy/compose.gpu.yaml",
         );
     }
-    let blind: Vec<&str> = given
-        .iter()
-        .filter(|container| container.running() && !engine.sees_gpu(container))
-        .map(|container| container.service.as_str())
-        .collect();
-    if blind.is_empty() {
-        return Finding::good("gpu", format!("given to {names}"));
-    }
-    Finding::bad(
-        "gpu",
-        format!("{} was given a GPU and sees none", blind.join(", ")),
-        "`nvidia-smi` on this machine, then `nvidia-ctk runtime configure` and a restart of the engine",
-    )
+    let all = [running, down].concat();
+    Finding::good("gpu", format!("given to {}", names(&all)))
 }
 
 fn states(engine: &Engine, containers: &[Container]) -> Vec<Finding> {
@@ -290,4 +314,22 @@ fn states(engine: &Engine, containers: &[Container]) -> Vec<Finding> {
         }];
     }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_models_that_compose_takes_for_a_volume_is_named() {
+        let with = |folder: &str| models(&HashMap::from([("SOLO_MODELS_DIR".to_owned(), folder.to_owned())]));
+        let volume = with("models");
+        assert_eq!(volume.ok, Some(false));
+        assert!(volume.found.contains("volume"), "{volume:?}");
+        // To compose, and so here, that is as if it were not set.
+        assert_eq!(with("").ok, Some(true));
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(with(&folder.path().display().to_string()).ok, Some(true));
+    }
 }

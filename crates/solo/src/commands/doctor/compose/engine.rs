@@ -149,6 +149,7 @@ pub(super) struct Container {
     pub(super) gpus: bool,
     /// As `docker` calls it.
     name: String,
+    image: String,
     /// Ports of this machine.
     published: Vec<u16>,
 }
@@ -165,6 +166,7 @@ impl Container {
             out_of_memory: state["OOMKilled"].as_bool().unwrap_or(false),
             health: text(&state["Health"]["Status"]),
             name: text(&inspected["Name"]).trim_start_matches('/').to_owned(),
+            image: text(&inspected["Config"]["Image"]),
             published: ports(&inspected["HostConfig"]["PortBindings"]),
             gpus: inspected["HostConfig"]["DeviceRequests"]
                 .as_array()
@@ -212,9 +214,9 @@ impl Container {
                         .to_owned()
                 }
                 Ok(exit::UNAVAILABLE) if last.contains("Permission denied") => format!(
-                    "its volume is somebody else's; the containers' user is {USER}: `docker run --rm --volumes-from {} \
-                     debian:bookworm-slim chown -R {USER}:{USER} /data`",
-                    self.name
+                    "its volume is somebody else's; the containers' user is {USER}: `docker run --rm --user 0 --entrypoint chown \
+                     --volumes-from {} {} -R {USER}:{USER} /data`",
+                    self.name, self.image
                 ),
                 Ok(exit::MISSING_MODEL) => {
                     "a model is missing: `docker compose run --rm models models pull ID` fetches it, with the name above".to_owned()

@@ -148,6 +148,9 @@ impl<T> Vectors<T> {
 
     /// The `limit` entries nearest to `query` of those that `accept` lets through, with their cosine similarity, nearest
     /// first. `accepted`: how many it lets through; the fewer, the more lists are looked at.
+    ///
+    /// # Panics
+    /// When `query` has another number of components than the others.
     pub fn nearest(
         &self,
         query: &[f32],
@@ -155,35 +158,9 @@ impl<T> Vectors<T> {
         accepted: usize,
         accept: impl Fn(&T) -> bool,
     ) -> Vec<(Key, f32)> {
-        let query = fixed(query);
-        // The worst of the best on top.
-        let mut best: BinaryHeap<Reverse<(i32, Key)>> = BinaryHeap::with_capacity(limit + 1);
-        let (near, others) = self.lists.by_nearness(&query, accepted, self.len);
-        let enough = limit.min(accepted);
-        for (index, list) in near.iter().chain(&others).enumerate() {
-            // What is let through may lie together, away from the query.
-            if index >= near.len() && best.len() >= enough {
-                break;
-            }
-            let list = &self.lists.lists[*list];
-            let vectors = list.vectors.chunks_exact(self.dimension);
-            for (key, vector) in list.keys.iter().zip(vectors) {
-                let candidate = Reverse((dot(&query, vector), *key));
-                let is_full = best.len() >= limit;
-                if is_full && best.peek().is_none_or(|worst| candidate >= *worst) {
-                    continue;
-                }
-                // Last, because values lie anywhere in memory: that costs more than the product.
-                if self.get(*key).is_some_and(&accept) {
-                    if is_full {
-                        best.pop();
-                    }
-                    best.push(candidate);
-                }
-            }
-        }
-        let best = best.into_sorted_vec().into_iter();
-        best.map(|Reverse((dot, key))| (key, cosine(dot))).collect()
+        assert_eq!(query.len(), self.dimension, "vectors of one space have one dimension");
+        let accept = |key: Key| self.get(key).is_some_and(&accept);
+        self.lists.nearest(&fixed(query), limit, accepted, self.len, &accept)
     }
 
     /// Better lists, where so many vectors came or went since they were made that it is worth it. Takes a while: a second for
@@ -280,6 +257,45 @@ impl Lists {
         }
         let others = order.split_off(probes);
         (order, others)
+    }
+
+    /// [`Vectors::nearest`], which is compiled here and not where the values are: as fast as this crate is.
+    fn nearest(
+        &self,
+        query: &[i16],
+        limit: usize,
+        accepted: usize,
+        all: usize,
+        accept: &dyn Fn(Key) -> bool,
+    ) -> Vec<(Key, f32)> {
+        // The worst of the best on top.
+        let mut best: BinaryHeap<Reverse<(i32, Key)>> = BinaryHeap::with_capacity(limit + 1);
+        let (near, others) = self.by_nearness(query, accepted, all);
+        let enough = limit.min(accepted);
+        for (index, list) in near.iter().chain(&others).enumerate() {
+            // What is let through may lie together, away from the query.
+            if index >= near.len() && best.len() >= enough {
+                break;
+            }
+            let list = &self.lists[*list];
+            let vectors = list.vectors.chunks_exact(query.len());
+            for (key, vector) in list.keys.iter().zip(vectors) {
+                let candidate = Reverse((dot(query, vector), *key));
+                let is_full = best.len() >= limit;
+                if is_full && best.peek().is_none_or(|worst| candidate >= *worst) {
+                    continue;
+                }
+                // Last, because values lie anywhere in memory: that costs more than the product.
+                if accept(*key) {
+                    if is_full {
+                        best.pop();
+                    }
+                    best.push(candidate);
+                }
+            }
+        }
+        let best = best.into_sorted_vec().into_iter();
+        best.map(|Reverse((dot, key))| (key, cosine(dot))).collect()
     }
 
     fn vectors(&self, dimension: usize) -> impl Iterator<Item = &[i16]> {
