@@ -77,4 +77,5 @@ USER 10001:10001
 WORKDIR /
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/service"]
-HEALTHCHECK --interval=3s --timeout=4s --start-period=120s --retries=3 CMD ["/usr/local/bin/service", "probe"]
+# Each check costs a process in each container: a probe that finds all well stays for half a minute (solo-service's probe.rs).
+HEALTHCHECK --interval=3s --timeout=40s --start-period=120s --retries=3 CMD ["/usr/local/bin/service", "probe", "--hold", "30"]

@@ -3,22 +3,19 @@
 
 use std::future::Future;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
-use crate::client::Upstream;
 use crate::config::{self, GlobalConfig, Inputs, ServiceConfig};
 use crate::server::{self, Control};
 use crate::service::{Context, Definition, Service, StartupError, exit};
 use crate::telemetry::Telemetry;
-use crate::{cpu, environment, error, net, parent};
+use crate::{cpu, environment, error, parent, probe};
 
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// What a service may still take when its runner is gone.
 const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
@@ -47,7 +44,11 @@ enum Command {
     /// Checks the configuration and names everything that is wrong with it
     CheckConfig,
     /// Asks the running service whether it is SERVING: exit code 0 if so
-    Probe,
+    Probe {
+        /// Where the last one found it SERVING, ask on for so long, and end early only when it is not any more
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        hold: u64,
+    },
 }
 
 /// A command of a service's own, beside those that all have. It is told its arguments and nothing else: no configuration
@@ -131,7 +132,10 @@ where
             println!("{}: the configuration is valid ({from})", definition.name);
             ExitCode::SUCCESS
         }
-        Command::Probe => runtime.block_on(probe(definition, global, config.listen())),
+        Command::Probe { hold } => {
+            let hold = Duration::from_secs(hold);
+            runtime.block_on(probe::probe(definition.name, &global, config.listen(), hold))
+        }
         Command::Run => run(&runtime, definition, global, config, build),
     }
 }
@@ -212,26 +216,4 @@ fn stop_on_signal(stop: CancellationToken) -> std::io::Result<()> {
         }
     });
     Ok(())
-}
-
-/// Asks where this configuration listens, not at the endpoint that others are told: that may be a name of several replicas.
-async fn probe(definition: Definition, global: GlobalConfig, listen: SocketAddr) -> ExitCode {
-    let serving = match Upstream::at(definition.name, net::reachable(listen), &global) {
-        Ok(upstream) => upstream
-            .channel(Instant::now() + PROBE_TIMEOUT)
-            .await
-            .map(drop)
-            .map_err(|e| e.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    match serving {
-        Ok(()) => {
-            println!("{} is serving", definition.name);
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            complain(format_args!("{error}"));
-            ExitCode::FAILURE
-        }
-    }
 }

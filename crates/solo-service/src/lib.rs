@@ -23,6 +23,7 @@ pub mod health;
 pub mod memory;
 pub mod net;
 pub mod parent;
+mod probe;
 pub mod problem;
 pub mod request;
 mod server;
