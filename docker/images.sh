@@ -7,13 +7,15 @@
 #   docker/images.sh load FILE           what is in such a file: the images into the engine, the rest here. What .env and deploy/config say
 #                                        stays, but for the images' tag; in a clone of the repository everything does
 #
-# SOLO_VERSION is the images' tag: "dev" where it is not set.
+# SOLO_VERSION, of the environment or .env, is the images' tag: "dev" where it is not set.
 set -euo pipefail
 
 asked_in=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/solo/target}"
-version="${SOLO_VERSION:-dev}"
+# As compose reads it.
+version="${SOLO_VERSION:-$(sed -n 's/^SOLO_VERSION=//p' .env 2>/dev/null | tail -n1 || true)}"
+version="${version:-dev}"
 base=debian:bookworm-slim
 services=(gateway wake-svc stt-svc tts-svc llm-svc memory-svc agent-svc solo)
 
