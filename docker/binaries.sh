@@ -32,16 +32,17 @@ place() { # FROM TO
 # llama.cpp, and its code for kinds of CPU; for the program that is not in an image, too. Each has something that matters over the one
 # before: AVX2, its dot products of bytes, AVX-512, its dot products, BF16. Others gain little over these, but for sapphirerapids:
 # older compilers (GCC 12) make it such that it dies of loading AMX's tiles.
-take_libraries() { # FROM, the target folder
-    local from="$1" name kinds="haswell alderlake skylakex cascadelake zen4"
+take_libraries() { # LEVEL
+    local build="$target/$1" libraries="$folder/llm-svc/lib/solo" from name
+    local kinds="haswell alderlake skylakex cascadelake zen4"
     # Cargo names folders by what they were made from; it says which is this build's.
-    from=$(sed -nE 's|.*"out_dir":"([^"]*/llama-cpp-sys-2-[^"]*)".*|\1|p' "$1.json" | tail -n1)
-    rm -rf "$folder/llm-svc/lib/solo" "$1/lib/solo"
-    mkdir -p "$folder/llm-svc/lib/solo" "$1/lib"
+    from=$(sed -nE 's|.*"out_dir":"([^"]*/llama-cpp-sys-2-[^"]*)".*|\1|p' "$build.json" | tail -n1)
+    rm -rf "$libraries" "$build/lib/solo"
+    mkdir -p "$libraries" "$build/lib"
     for name in lib/libllama.so.0 lib/libggml.so.0 lib/libggml-base.so.0 $(printf 'backends/libggml-cpu-%s.so ' $kinds); do
-        place "$from/$name" "$folder/llm-svc/lib/solo/${name##*/}"
+        place "$from/$name" "$libraries/${name##*/}"
     done
-    cp -r "$folder/llm-svc/lib/solo" "$1/lib/solo"
+    cp -r "$libraries" "$build/lib/solo"
 }
 
 # whisper.cpp and llama.cpp choose instructions when they are compiled: without this, those of the machine that compiles.
@@ -65,7 +66,7 @@ elif [ "$(uname -m)" = x86_64 ]; then
     # A second llm-svc was made before there were libraries.
     rm -f "$folder/llm-svc/bin/"*.x86-64-v4 "$target/x86-64-v3/release/llm-svc.x86-64-v4"
     take "$target/x86-64-v3/release" "" "${services[@]}"
-    take_libraries "$target/x86-64-v3"
+    take_libraries x86-64-v3
     compile x86-64-v4 --package stt-svc --bins
     take "$target/x86-64-v4/release" .x86-64-v4 stt-svc
     # Whoever runs it without a container (bench-compose) has the same.

@@ -3,9 +3,10 @@
 #
 #   docker/images.sh build [SERVICE…]    from this machine's binaries (docker/binaries.sh); all, or those named
 #   docker/images.sh list                what there is, and how large each is beyond the base image
-#   docker/images.sh save [FILE]         one file to carry to a machine without network: images, command line, compose.yaml, configuration
-#   docker/images.sh load FILE           what is in such a file: the images into the engine, the rest here. What .env and deploy/config say
-#                                        stays, but for the images' tag; in a clone of the repository everything does
+#   docker/images.sh save [FILE]         one file to carry to a machine without network: images, command line, compose.yaml,
+#                                        configuration
+#   docker/images.sh load FILE           what is in such a file: the images into the engine, the rest here. What .env and
+#                                        deploy/config say stays, but for the images' tag; in a clone everything does
 #
 # SOLO_VERSION, of the environment or .env, is the images' tag: "dev" where it is not set.
 set -euo pipefail
@@ -138,5 +139,5 @@ case "${1:-help}" in
 build | list | save | load | fits)
     "$@"
     ;;
-*) sed -n '2,9s/^# \{0,1\}//p' "$0" ;;
+*) sed -n '2,11s/^# \{0,1\}//p' "$0" ;;
 esac

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use solo_tests::compose::{Project, docker};
+use solo_tests::compose::{Project, docker, version};
 use solo_tests::{SERVICES, Stack, fixture};
 
 use crate::report::{Limit, Sheet, Target, bound, row, target};
@@ -81,7 +81,7 @@ const fn image(label: &'static str, service: &'static str, megabytes: f64) -> Ta
 pub fn compose(rounds: u32, samples: &mut Samples) {
     // What the first start reads from the disk the others find in memory.
     drop(Stack::up());
-    let version = std::env::var("SOLO_VERSION").unwrap_or_else(|_| "dev".into());
+    let version = version();
     let beneath = size("debian:bookworm-slim");
     for service in SERVICES {
         let beyond = size(&format!("solo/{service}:{version}")) - beneath;

@@ -38,8 +38,7 @@ impl Project {
             environment: BTreeMap::new(),
             files: vec![root().join("compose.yaml")],
         };
-        let version = std::env::var("SOLO_VERSION").unwrap_or_else(|_| "dev".to_owned());
-        project.set("SOLO_VERSION", &version);
+        project.set("SOLO_VERSION", &version());
         project.set("SOLO_HTTP_PORT", &http);
         project.set("SOLO_GRPC_PORT", &grpc);
         project.set("SOLO_MODELS_DIR", &models_dir().display().to_string());
@@ -215,6 +214,11 @@ impl Drop for Project {
         }
         self.compose(&["down", "--volumes", "--remove-orphans", "--timeout", "5"]);
     }
+}
+
+/// The tag of the images: SOLO_VERSION, or "dev".
+pub fn version() -> String {
+    std::env::var("SOLO_VERSION").unwrap_or_else(|_| "dev".to_owned())
 }
 
 /// What `docker ARGS…` prints.
