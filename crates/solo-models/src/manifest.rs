@@ -30,7 +30,8 @@ pub fn host_target() -> String {
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     version: u32,
-    /// The ids that `solo models pull` fetches when it is not told what.
+    /// The ids that the default configuration names, with what they require: what `solo models pull` fetches where nothing else is
+    /// configured.
     pub default: Vec<String>,
     /// Better chat models by the machine's memory, ascending.
     #[serde(default)]
@@ -184,7 +185,7 @@ impl Manifest {
         self.models.iter().find(|model| model.id == id)
     }
 
-    /// True when `solo models pull` fetches it unasked.
+    /// True when the default configuration wants it.
     pub fn is_default(&self, id: &str) -> bool {
         self.default.iter().any(|default| default == id)
     }

@@ -96,6 +96,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let models = models::Settings {
                 models_dir: settings.global.models_dir.clone(),
                 config_file: Settings::writable_file(&settings.inputs),
+                inputs: settings.inputs.clone(),
                 json,
                 offline,
             };

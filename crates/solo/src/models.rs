@@ -4,6 +4,7 @@
 //! network, and only in `pull`: services load what lies in the models folder and nothing else.
 //!
 //! ```text
+//! configured.rs  which models the services are told to load
 //! show.rs        what a model's file says of itself, and whether it fits
 //! pull.rs        which models, from where, in what order
 //! hub.rs         the model hub, with resumed downloads
@@ -13,6 +14,7 @@
 //! ```
 
 mod archive;
+mod configured;
 mod ct2_to_ggml;
 mod hub;
 mod list;
@@ -28,6 +30,9 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use configured::Configured;
+use solo_service::config::Inputs;
+
 /// What `solo models` can do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -35,7 +40,7 @@ pub enum Command {
     List,
     /// Show what a model's file says, what it takes, and whether it fits this machine
     Show(show::Arguments),
-    /// Fetch models, with what they need (without IDs: the default set)
+    /// Fetch models, with what they need (without IDs: those that the configuration names)
     Pull(pull::Arguments),
     /// Check the bytes of installed models (without IDs: all of them)
     Verify {
@@ -58,6 +63,8 @@ pub enum Command {
 pub struct Settings {
     /// Where models lie: one folder each.
     pub models_dir: PathBuf,
+    /// What the configuration is made from, for `pull`.
+    pub inputs: Inputs,
     /// Solo's configuration file, which `use` edits.
     pub config_file: PathBuf,
     /// JSON instead of tables.

@@ -9,11 +9,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
-use solo_models::{FaultKind, Manifest, Model, Source, check};
+use solo_models::{FaultKind, Manifest, Model, ModelKind, Source, check};
 
 use super::progress::Progress;
 use super::store::{Staged, Store};
-use super::{Settings, list, packages};
+use super::{Configured, Settings, list, packages};
 use crate::failure::{Exit, Failure};
 use crate::terminal::{self, human_bytes};
 use sources::{Choice, Sources, describe};
@@ -21,9 +21,12 @@ use sources::{Choice, Sources, describe};
 /// What `solo models pull` takes.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Models to fetch
+    /// Models to fetch (without any: those that the configuration names)
     #[arg(value_name = "ID")]
     ids: Vec<String>,
+    /// Fetch the models of the default configuration, whatever is configured
+    #[arg(long, conflicts_with = "ids")]
+    default: bool,
     /// Where to take them from. auto: the hub, or packages if the hub does not answer within 3 seconds
     #[arg(long, value_enum, default_value_t = Choice::Auto)]
     source: Choice,
@@ -46,9 +49,11 @@ struct Row<'a> {
 
 pub(super) async fn pull(arguments: Arguments, settings: &Settings) -> anyhow::Result<ExitCode> {
     let manifest = Manifest::embedded();
-    let everything = arguments.ids.is_empty();
-    let mut ids = if everything {
+    let unasked = arguments.ids.is_empty();
+    let mut ids = if arguments.default {
         manifest.default.clone()
+    } else if unasked {
+        configured(manifest, settings)
     } else {
         arguments.ids
     };
@@ -91,7 +96,10 @@ pub(super) async fn pull(arguments: Arguments, settings: &Settings) -> anyhow::R
             });
             report(rows.last(), settings)?;
         }
-        if everything
+        // Whoever chose another model knows.
+        let chats = |model: &Model| model.kind == ModelKind::Llm && manifest.is_default(&model.id);
+        if unasked
+            && ids.iter().filter_map(|id| manifest.get(id)).any(chats)
             && sources.hub_answers()
             && let Some(better) = recommended.filter(|better| !ids.contains(&better.id))
         {
@@ -122,6 +130,23 @@ pub(super) async fn pull(arguments: Arguments, settings: &Settings) -> anyhow::R
     Err(Failure::failed(message)
         .help("run the same command again: what has arrived is not fetched twice")
         .into())
+}
+
+/// The models that the configuration names. What is wrong with it is the services' to refuse, in their own words, and keeps
+/// nothing else from coming.
+fn configured(manifest: &Manifest, settings: &Settings) -> Vec<String> {
+    let configured = Configured::read(manifest, &settings.inputs);
+    for faults in &configured.faults {
+        terminal::remark(format!("no models are fetched for a section that is wrong: {faults}"));
+    }
+    for (key, name) in &configured.unknown {
+        if !settings.models_dir.join(name).exists() {
+            terminal::remark(format!(
+                "{key} names {name}, which is no model that can be fetched (`solo models list`)"
+            ));
+        }
+    }
+    configured.ids
 }
 
 /// True when the model is there with the right bytes. Tells if it is there with wrong ones.

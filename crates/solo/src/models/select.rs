@@ -132,6 +132,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use solo_service::config::Inputs;
+
     use super::*;
 
     #[test]
@@ -175,6 +177,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let settings = Settings {
             models_dir: dir.path().join("models"),
+            inputs: Inputs::default(),
             config_file: dir.path().join("conf/solo.toml"),
             json: true,
             offline: false,

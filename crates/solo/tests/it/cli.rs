@@ -234,3 +234,35 @@ fn the_version_is_the_packages() {
         format!("solo {}", env!("CARGO_PKG_VERSION"))
     );
 }
+
+#[test]
+fn without_ids_the_models_are_fetched_that_the_configuration_names() {
+    let sandbox = Sandbox::new();
+    let pull = |arguments: &[&str]| {
+        let arguments = [&["models", "pull", "--offline"][..], arguments].concat();
+        let mut command = sandbox.command(&arguments);
+        let output = command.env("SOLO_MODELS_DIR", sandbox.path("models")).output().unwrap();
+        assert_eq!(output.status.code(), Some(66), "{}", text(&output));
+        text(&output)
+    };
+    let changes = [
+        "--set",
+        "llm.model=smollm2-135m",
+        "--set",
+        "tts.voice=nobody",
+        "--set",
+        "wake.keyword=x",
+    ];
+    let said = pull(&changes);
+    assert!(
+        said.contains("smollm2-135m") && !said.contains("qwen2.5-coder-0.5b"),
+        "{said}"
+    );
+    assert!(said.contains("tts.voice names nobody"), "{said}");
+    assert!(said.contains("wake.keyword"), "{said}");
+    let said = pull(&[&changes[..], &["--default"]].concat());
+    assert!(
+        said.contains("qwen2.5-coder-0.5b") && said.contains("piper-en-us-joe"),
+        "{said}"
+    );
+}

@@ -142,7 +142,7 @@ fn models(environment: &HashMap<String, String>) -> Finding {
         return Finding::bad(
             "models",
             format!("SOLO_MODELS_DIR: there is no folder {}", folder.display()),
-            "`solo models pull` fetches models; without SOLO_MODELS_DIR they go into a volume",
+            "`solo --config deploy/config/solo.toml models pull` fetches models; without SOLO_MODELS_DIR they go into a volume",
         );
     }
     // Folders above do not matter: only this one is in the containers.

@@ -6,6 +6,7 @@ use solo_models::{Manifest, Model};
 use toml::Value;
 
 use super::{Finding, faulty};
+use crate::models::Configured;
 use crate::sections;
 use crate::settings::Settings;
 use crate::terminal::human_bytes;
@@ -13,26 +14,25 @@ use crate::terminal::human_bytes;
 /// Whether every model that the configuration names is there, with the right size. (`solo models verify` reads every
 /// byte; that takes a while.)
 pub(super) fn installed(settings: &Settings) -> Vec<Finding> {
-    let mut ids: Vec<String> = Vec::new();
-    for section in ["wake", "stt", "tts", "llm", "memory"] {
-        match sections::effective(section, &settings.inputs) {
-            Ok(table) => named(&Value::Table(table), Manifest::embedded(), &mut ids),
-            Err(faults) => return vec![faulty("models", &faults)],
-        }
-    }
-    let wanted = match Manifest::embedded().with_requirements(&ids) {
+    let (manifest, models_dir) = (Manifest::embedded(), &settings.global.models_dir);
+    let configured = Configured::read(manifest, &settings.inputs);
+    let wanted = match manifest.with_requirements(&configured.ids) {
         Ok(wanted) => wanted,
-        Err(id) => {
-            return vec![Finding::bad(
-                "models",
-                format!("there is no model {id}"),
-                "`solo models list` shows those that are",
-            )];
+        Err(missing) => {
+            let help = "`solo models list` shows those that there are";
+            return vec![Finding::bad("models", missing.to_string(), help)];
         }
     };
     let faults: Vec<Finding> = wanted
         .iter()
-        .filter_map(|model| fault(&settings.global.models_dir, model))
+        .filter_map(|model| fault(models_dir, model))
+        .chain(configured.faults.iter().map(|faults| faulty("models", faults)))
+        .chain(
+            configured
+                .unknown
+                .iter()
+                .filter_map(|(key, name)| unknown(models_dir, key, name)),
+        )
         .collect();
     if faults.is_empty() {
         let bytes = wanted.iter().map(|model| model.bytes).sum();
@@ -45,24 +45,11 @@ pub(super) fn installed(settings: &Settings) -> Vec<Finding> {
     faults
 }
 
-/// Collects what is named like a model, wherever it stands in a section: a wake word "hey_jarvis" is the model
-/// "micro-hey-jarvis", the engine "silero" the model "silero-vad".
-fn named(section: &Value, manifest: &Manifest, ids: &mut Vec<String>) {
-    let mut note = |text: &str| {
-        let spelt = [
-            text.to_owned(),
-            format!("micro-{}", text.replace('_', "-")),
-            format!("{text}-vad"),
-        ];
-        ids.extend(spelt.into_iter().filter(|id| manifest.get(id).is_some()).take(1));
-    };
-    sections::leaves(section, String::new(), &mut |_, value| match value {
-        Value::String(text) => note(text),
-        Value::Array(items) => items.iter().filter_map(Value::as_str).for_each(&mut note),
-        _ => {}
-    });
-    ids.sort();
-    ids.dedup();
+/// A name that nobody can fetch; what lies in the models folder under it may be the person's own.
+fn unknown(models_dir: &Path, key: &str, name: &str) -> Option<Finding> {
+    let own = models_dir.join(name).exists();
+    let found = format!("{key} names {name}, and there is no such model");
+    (!own).then(|| Finding::bad("models", found, "`solo models list` shows those that are"))
 }
 
 fn fault(models_dir: &Path, model: &Model) -> Option<Finding> {
@@ -152,14 +139,6 @@ fn espeak_places(configured: &str) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn models_are_found_wherever_a_section_names_them() {
-        let text = "[stt]\nmodel = \"whisper-base\"\nlanguage = \"en\"\n[wake]\nkeywords = [\"hey_jarvis\"]\n";
-        let mut ids = Vec::new();
-        named(&toml::from_str(text).unwrap(), Manifest::embedded(), &mut ids);
-        assert_eq!(ids, ["micro-hey-jarvis", "whisper-base"]);
-    }
 
     #[test]
     fn a_missing_or_short_file_names_the_command() {

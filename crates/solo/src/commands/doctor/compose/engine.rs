@@ -189,7 +189,7 @@ impl Container {
             // It is there to end.
             let help = if last.contains("cannot write") {
                 format!(
-                    "SOLO_MODELS_DIR cannot be written by the containers' user ({USER}): `solo models pull` needs no container"
+                    "SOLO_MODELS_DIR cannot be written by the containers' user ({USER}): `solo --config deploy/config/solo.toml models pull` needs no container"
                 )
             } else {
                 "models are fetched where there is a network; without one, SOLO_MODELS_DIR in .env names a folder with them".to_owned()
