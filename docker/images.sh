@@ -110,7 +110,7 @@ save() {
     # Compose is told which images these are, and that volumes are the same ones in whatever folder.
     printf 'SOLO_VERSION=%s\nCOMPOSE_PROJECT_NAME=solo\n' "$version" >"$work/.env"
     tar -C "$work" -cf "$file" images.tar solo compose.yaml .env .env.example deploy docker
-    printf '%s\n' "$file: $(du -h "$file" | cut -f1). Not in it: models (carry your models folder along, solo models pull) and images of others." \
+    printf '%s\n' "$file: $(du -h "$file" | cut -f1). Not in it: models (carry your models folder along, solo --config deploy/config/solo.toml models pull) and images of others." \
         "There:  tar -xf FILE docker && docker/images.sh load FILE" \
         "        echo SOLO_MODELS_DIR=/path/of/models >>.env && \$(docker/compose.sh) up -d" \
         "        ./solo talk   (wants libasound2)"

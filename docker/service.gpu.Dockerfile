@@ -23,7 +23,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     CMAKE_CUDA_ARCHITECTURES="${CUDA_ARCHITECTURES}" CUDA_COMPUTE_CAP="${CUDA_ARCHITECTURES%%;*}" \
     CARGO_TARGET_DIR=/target CARGO_PROFILE_RELEASE_LTO=off \
     cargo build --locked --release --package llm-svc --features cuda \
-    && install -D --strip /target/release/llm-svc /out/llm-svc
+    && install -D --strip /target/release/llm-svc /out/llm-svc/bin/llm-svc \
+    && docker/notices.sh /out cuda
 
 # Without the driver's library, which the toolkit brings along: `libcuda.so.1` is the host's.
 FROM nvidia/cuda:${CUDA}-runtime-ubuntu22.04 AS runtime
@@ -32,8 +33,8 @@ RUN apt-get update -qq \
     && rm -rf /var/lib/apt/lists/* \
     && echo 'solo:x:10001:10001:Solo:/data:/usr/sbin/nologin' >>/etc/passwd && echo 'solo:x:10001:' >>/etc/group \
     && install -d -o 10001 -g 10001 /data /models
-COPY --from=build /out/llm-svc /usr/local/bin/llm-svc
-COPY LICENSE-APACHE LICENSE-MIT /usr/local/share/doc/solo/
+COPY --from=build /out/llm-svc/bin /usr/local/bin
+COPY --from=build /out/llm-svc/share /usr/local/share
 RUN ln -s llm-svc /usr/local/bin/service
 LABEL solo.service="llm-svc" \
     org.opencontainers.image.title="solo llm-svc" \

@@ -124,6 +124,16 @@ fn compose_containers_can_do_nothing_else() {
             !inside(id, "touch /usr/local/bin/x 2>/dev/null"),
             "{service} can write its root"
         );
+        assert!(
+            inside(
+                id,
+                &format!(
+                    "zgrep -q {} /usr/local/share/doc/solo/third-party.txt.gz",
+                    licence(service)
+                )
+            ),
+            "{service} does not bring the licences of what it is made of"
+        );
         let networks = container["NetworkSettings"]["Networks"].as_object().unwrap();
         let ways_out = networks.keys().filter(|name| !is_internal(name)).count();
         let expected = usize::from(["gateway", "agent-svc"].contains(&service));
@@ -153,6 +163,18 @@ fn compose_containers_can_do_nothing_else() {
         let state = &project.container(service)["State"];
         assert_eq!(state["ExitCode"], 0, "{service}: {state}");
         assert_eq!(state["OOMKilled"], false, "{service}: {state}");
+    }
+}
+
+/// Words of a licence that asks to come along.
+fn licence(service: &str) -> &'static str {
+    match service {
+        // espeak-ng's.
+        "tts-svc" => "'GNU GENERAL PUBLIC LICENSE'",
+        // KissFFT's, in microWakeWord.
+        "wake-svc" => "'Mark Borgerding'",
+        "stt-svc" | "llm-svc" => "'The ggml authors'",
+        _ => "'Permission is hereby granted'",
     }
 }
 
