@@ -4,6 +4,7 @@
 pub mod compose;
 pub mod llm;
 pub mod memory;
+pub mod portable;
 pub mod process;
 pub mod report;
 pub mod voice;

@@ -7,7 +7,7 @@ mod peer;
 pub mod report;
 pub mod retrieval;
 pub mod search;
-mod service;
+pub(crate) mod service;
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -33,6 +33,7 @@ pub struct Layout {
     ports: Vec<u16>,
     http: u16,
     wyoming: [u16; 3],
+    binaries: PathBuf,
 }
 
 impl Layout {
@@ -55,9 +56,16 @@ impl Layout {
             ports,
             http,
             wyoming: [stt, tts, wake],
+            binaries: built(),
         };
         layout.write(extra);
         layout
+    }
+
+    /// The same with the binaries of another build than the caller's.
+    pub fn with_binaries(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.binaries);
+        self
     }
 
     /// Writes the configuration file anew.
@@ -92,7 +100,7 @@ impl Layout {
 
     /// A command that sees this layout and nothing of the person who runs the tests but their models.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(binary(program));
+        let mut command = Command::new(program_in(&self.binaries, program));
         for (variable, _) in std::env::vars().filter(|(variable, _)| variable.starts_with("SOLO_")) {
             if variable != "SOLO_MODELS_DIR" {
                 command.env_remove(variable);
@@ -139,7 +147,11 @@ impl Stack {
 
     /// The same with more configuration.
     pub fn up_with(extra: &str) -> Self {
-        let layout = Layout::new(extra);
+        Self::up_on(Layout::new(extra))
+    }
+
+    /// The same where a layout says.
+    pub fn up_on(layout: Layout) -> Self {
         let log = std::fs::File::create(layout.folder.path().join("runner.log")).expect("a log file");
         let runner = layout
             .command("solo")
@@ -272,6 +284,11 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A built binary of the profile that the caller was built in.
 pub fn binary(name: &str) -> PathBuf {
+    program_in(&built(), name)
+}
+
+/// Where the binaries of the profile stand that the caller was built in.
+pub fn built() -> PathBuf {
     let caller = std::env::current_exe().expect("a running program");
     let folder = caller.parent().expect("a program stands in a folder");
     // Tests stand in target/PROFILE/deps, benchmarks beside the binaries.
@@ -280,12 +297,12 @@ pub fn binary(name: &str) -> PathBuf {
     } else {
         folder
     };
+    folder.to_owned()
+}
+
+fn program_in(folder: &Path, name: &str) -> PathBuf {
     let binary = folder.join(name);
-    assert!(
-        binary.exists(),
-        "{} is not built: run `cargo make build`",
-        binary.display()
-    );
+    assert!(binary.exists(), "{} is not built", binary.display());
     binary
 }
 

@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::json;
 use solo_proto::memory::v1::search_request::Query;
 use solo_proto::memory::v1::{SearchMode, SearchRequest};
+use solo_tests::Layout;
 
 use super::retrieval::passages;
 use super::service::MemorySvc;
@@ -38,11 +39,11 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 pub async fn corpus(megabytes: usize) -> String {
     let models = tempfile::tempdir().expect("a temporary folder");
     made_model(models.path());
-    let mut service = MemorySvc::start_with(&format!(
+    let mut service = MemorySvc::start_on(Layout::new(&format!(
         "[global]\nthreads = {THREADS}\nmodels_dir = {:?}\n\
          [memory.embedding]\nengine = \"candle\"\nmodel = \"{MODEL}\"\nbatch = 8\n",
         models.path()
-    ))
+    )))
     .await;
     let empty = resident_mib(service.pid());
     let mut text = format!(

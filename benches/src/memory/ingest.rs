@@ -27,36 +27,13 @@ const AT_ONCE: usize = 4;
 /// When a contender does not answer.
 pub async fn ingest(rounds: u32, samples: &mut Samples) {
     let mut random = StdRng::seed_from_u64(11);
-    let mut passages = passages();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let service = MemorySvc::start(None).await;
     let mut python = Python::start();
     for round in 0..rounds {
-        // No document is like another: what is known already would not be embedded again.
-        let mut documents = Vec::new();
-        for index in 0..DOCUMENTS {
-            passages.shuffle(&mut random);
-            let mut text = String::new();
-            for passage in &passages[..PASSAGES] {
-                writeln!(text, "{}\n\n{}\n", passage.source, passage.text).expect("a string");
-            }
-            documents.push((format!("file:///{round}/{index}.txt"), text));
-        }
+        let documents = documents(&mut random, round, DOCUMENTS);
         let started = Instant::now();
-        let mut pieces = 0;
-        let mut waiting = documents.iter().cloned();
-        let mut running = tokio::task::JoinSet::new();
-        loop {
-            while running.len() < AT_ONCE
-                && let Some((uri, text)) = waiting.next()
-            {
-                let mut client = service.client().await;
-                running.spawn(async move { client.put(&uri, &text).await });
-            }
-            let Some(done) = running.join_next().await else { break };
-            let done = done.expect("it is taken in");
-            pieces += done.document.expect("a document").chunks;
-        }
+        let pieces = take_in(&service, &documents).await;
         let kilobytes = documents.iter().map(|(_, text)| text.len()).sum::<usize>() as f64 / 1e3;
         let (ours, seconds) = (f64::from(pieces), started.elapsed().as_secs_f64());
         samples.record("ingest", Who::Ours, kilobytes / seconds);
@@ -80,5 +57,38 @@ pub async fn ingest(rounds: u32, samples: &mut Samples) {
         samples.record("pieces", Who::Chroma, pieces / seconds);
         samples.record("ingest peak", Who::Chroma, peak);
         samples.record("ingest peak", Who::Ours, service.peak_mib());
+    }
+}
+
+/// New documents, by their URIs. No document is like another: what is known already would not be embedded again.
+pub(crate) fn documents(random: &mut StdRng, round: u32, count: usize) -> Vec<(String, String)> {
+    let mut passages = passages();
+    let document = |index| {
+        passages.shuffle(random);
+        let mut text = String::new();
+        for passage in &passages[..PASSAGES] {
+            writeln!(text, "{}\n\n{}\n", passage.source, passage.text).expect("a string");
+        }
+        (format!("file:///{round}/{index}.txt"), text)
+    };
+    (0..count).map(document).collect()
+}
+
+/// Has memory-svc take documents in; how many pieces they are.
+pub(crate) async fn take_in(service: &MemorySvc, documents: &[(String, String)]) -> u32 {
+    let mut waiting = documents.iter().cloned();
+    let mut running = tokio::task::JoinSet::new();
+    let mut pieces = 0;
+    loop {
+        while running.len() < AT_ONCE
+            && let Some((uri, text)) = waiting.next()
+        {
+            let mut client = service.client().await;
+            running.spawn(async move { client.put(&uri, &text).await });
+        }
+        let Some(done) = running.join_next().await else {
+            return pieces;
+        };
+        pieces += done.expect("it is taken in").document.expect("a document").chunks;
     }
 }

@@ -47,17 +47,7 @@ struct Contenders {
 /// # Panics
 /// When a contender does not answer.
 pub async fn search(count: usize, rounds: u32, samples: &mut Samples) {
-    let mut random = StdRng::seed_from_u64(7);
-    let centres: Vec<Vec<f32>> = (0..CLUSTERS).map(|_| unit(normals(&mut random, 1.0))).collect();
-    let mut vectors = |count: usize| -> Vec<Vec<f32>> {
-        let near = |_| {
-            let centre = &centres[random.random_range(0..CLUSTERS)];
-            let noise = normals(&mut random, SPREAD);
-            unit(centre.iter().zip(noise).map(|(centre, noise)| centre + noise).collect())
-        };
-        (0..count).map(near).collect()
-    };
-    let (all, queries) = (vectors(count), vectors(QUERIES));
+    let (all, queries) = vectors(count);
     let exact: Vec<Vec<usize>> = queries.iter().map(|query| nearest(&all, query)).collect();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (served, held, indexed) = (
@@ -114,20 +104,33 @@ pub async fn search(count: usize, rounds: u32, samples: &mut Samples) {
     samples.record("resident", Who::Chroma, contenders.chroma.peak_mib());
 }
 
+/// A store of `count` vectors in a folder, and what is asked of it.
+pub(crate) async fn store(folder: &Path, count: usize) -> Vec<Vec<f32>> {
+    let (all, queries) = vectors(count);
+    filled(folder, &all).await;
+    queries
+}
+
+/// `count` vectors, and those that are searched with.
+fn vectors(count: usize) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
+    let mut random = StdRng::seed_from_u64(7);
+    let centres: Vec<Vec<f32>> = (0..CLUSTERS).map(|_| unit(normals(&mut random, 1.0))).collect();
+    let mut vectors = |count: usize| -> Vec<Vec<f32>> {
+        let near = |_| {
+            let centre = &centres[random.random_range(0..CLUSTERS)];
+            let noise = normals(&mut random, SPREAD);
+            unit(centre.iter().zip(noise).map(|(centre, noise)| centre + noise).collect())
+        };
+        (0..count).map(near).collect()
+    };
+    (vectors(count), vectors(QUERIES))
+}
+
 impl Contenders {
     async fn ask(&mut self, who: Who, vector: &[f32]) -> Vec<usize> {
         match who {
             Who::Ours => {
-                let request = SearchRequest {
-                    query: Some(Wanted::Vector(Vector {
-                        values: vector.to_vec(),
-                    })),
-                    mode: SearchMode::Dense.into(),
-                    limit: WANTED as u32,
-                    min_score: Some(-1.0),
-                    ..SearchRequest::default()
-                };
-                let hits = self.ours.search(request).await.hits.into_iter();
+                let hits = self.ours.search(request(vector)).await.hits.into_iter();
                 let start = |hit: solo_proto::memory::v1::Hit| hit.citation?.range.map(|range| range.start);
                 hits.filter_map(start).map(row).collect()
             }
@@ -135,6 +138,19 @@ impl Contenders {
             Who::Lance => in_process(&self.lance, vector).await,
             Who::Chroma => self.chroma.search(&self.collection, vector, WANTED).await,
         }
+    }
+}
+
+/// The pieces whose vectors are nearest to this one.
+pub(crate) fn request(vector: &[f32]) -> SearchRequest {
+    SearchRequest {
+        query: Some(Wanted::Vector(Vector {
+            values: vector.to_vec(),
+        })),
+        mode: SearchMode::Dense.into(),
+        limit: WANTED as u32,
+        min_score: Some(-1.0),
+        ..SearchRequest::default()
     }
 }
 
@@ -199,7 +215,7 @@ async fn filled(folder: &Path, vectors: &[Vec<f32>]) -> LanceStore {
     store
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).expect("a folder");
     for entry in std::fs::read_dir(from).expect("a folder") {
         let entry = entry.expect("a file");

@@ -30,17 +30,11 @@ pub struct MemorySvc {
 impl MemorySvc {
     /// Starts it, on the store in `path` where one is given, and waits until it serves and holds the store in memory.
     pub async fn start(path: Option<&Path>) -> Self {
-        let path = path.map(|path| format!("path = {path:?}\n")).unwrap_or_default();
-        Self::start_with(&format!(
-            "[global]\nthreads = {THREADS}\n[memory]\n{path}\
-             [memory.search]\nresident_mb = 4096\n[memory.embedding]\nmodel = \"{MODEL}\"\n"
-        ))
-        .await
+        Self::start_on(Layout::new(&config(path))).await
     }
 
-    /// The same with this configuration.
-    pub async fn start_with(config: &str) -> Self {
-        let layout = Layout::new(config);
+    /// The same where a layout says.
+    pub async fn start_on(layout: Layout) -> Self {
         let log = std::fs::File::create(layout.folder.path().join("memory-svc.log")).expect("a log file");
         let mut command = layout.command("memory-svc");
         command
@@ -109,6 +103,15 @@ impl Drop for MemorySvc {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What it is told for the measurements; the store is in `path` where one is given.
+pub fn config(path: Option<&Path>) -> String {
+    let path = path.map(|path| format!("path = {path:?}\n")).unwrap_or_default();
+    format!(
+        "[global]\nthreads = {THREADS}\n[memory]\n{path}\
+         [memory.search]\nresident_mb = 4096\n[memory.embedding]\nmodel = \"{MODEL}\"\n"
+    )
 }
 
 /// memory-svc as any client sees it.

@@ -18,6 +18,7 @@ pub use load::load;
 pub use pauses::pauses;
 pub use streams::streams;
 pub use stt::stt;
+pub(crate) use tts::TEXTS;
 pub use tts::tts;
 pub use turns::turns;
 

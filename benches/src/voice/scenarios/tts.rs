@@ -4,7 +4,8 @@ use super::{Samples, Stage, Who};
 use crate::percentile;
 use crate::voice::speaking::{Spoken, peer_speak, speak};
 
-const TEXTS: [&str; 5] = [
+/// What is spoken.
+pub(crate) const TEXTS: [&str; 5] = [
     "The train to the coast leaves at nine in the morning. It stops in two small towns on the way, where you can buy \
      something to eat. You will see the sea after about two hours.",
     "Bread needs only flour, water, salt and time. Let the dough rest over night in a cool place, so that it gets its \
