@@ -25,7 +25,7 @@ use crate::voice::speaking::speak;
 pub const THREADS: usize = 2;
 /// Vectors that are searched.
 const VECTORS: usize = 100_000;
-/// Documents that are taken in at once.
+/// Documents of a round.
 const DOCUMENTS: usize = 10;
 /// Engines of llm-svc.
 const ENGINES: [&str; 2] = ["llama-cpp", "candle"];
@@ -82,7 +82,7 @@ pub const MEMORY: Sheet<Who> = Sheet {
     rows: &[
         row("search", "memory-svc: a search among 100,000 vectors, ms", 3),
         row("search p99", "memory-svc: the slowest of a hundred, ms", 3),
-        row("take in", "memory-svc: a document of 8 kB embedded and stored, ms", 0),
+        row("take in", "memory-svc: a document of 1,300 words taken in, ms", 0),
     ],
     targets: &[
         within("memory-svc, search: ≤ 1.05", "search"),
